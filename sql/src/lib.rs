@@ -1,1 +1,15 @@
-//! placeholder
+//! The plans of graph-recs and the one session that every binary uses.
+//!
+//! What is computed stands in the SQL files beside this crate, one statement a file. This crate knows them by name
+//! ([`plans`]), finds a day's raw exports ([`input`]), and builds the session in which the plans run ([`session`]),
+//! with their parameters ([`parameters`]).
+
+pub mod input;
+pub mod models;
+pub mod parameters;
+pub mod plans;
+pub mod session;
+
+pub use input::{Input, InputError};
+pub use parameters::Parameters;
+pub use session::Engine;

@@ -1,1 +1,30 @@
-//! placeholder
+//! The SQL functions and scans of graph-recs.
+//!
+//! What SQL cannot say fast or exactly is a function here that the plans in `sql/` call. Every function works on
+//! whole Arrow arrays, and each is usable alone in any DataFusion session.
+
+pub mod aggregates;
+pub mod arithmetic;
+pub mod model;
+pub mod records;
+pub mod scan;
+pub mod text;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+/// All scalar functions; `reputation` scores with `model`.
+pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::from(text::CleanText::new())),
+        Arc::new(ScalarUDF::from(arithmetic::WeekOf::new())),
+        Arc::new(ScalarUDF::from(arithmetic::Ratio::new())),
+        Arc::new(ScalarUDF::from(model::Reputation::new(model))),
+    ]
+}
+
+/// All aggregate functions.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    aggregates::aggregate_functions()
+}

@@ -1,0 +1,409 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tells a social trading platform whom each of its users should follow, and why.
+///
+/// Every option can also stand in a TOML file (--config, or GRAPH_RECS_CONFIG), under its name without the dashes,
+/// and in the environment variable shown. The command line wins over the environment, that over the file.
+///
+/// Exit codes: 0 done, 1 error, 2 wrong usage, 3 a quality check failed, 4 input not there,
+/// 5 another run holds the lock.
+#[derive(Debug, Parser)]
+#[command(name = "graph-recs", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// TOML file with options, one `name = value` a line; an unknown name is an error
+    #[arg(long, global = true, env = "GRAPH_RECS_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How much is logged to standard error: error, warn, info, debug, trace, or a filter like `graph_recs=debug`
+    #[arg(
+        long,
+        global = true,
+        env = "GRAPH_RECS_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub log: String,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daily job: all steps, the quality checks, and the publication
+    Run(RunOptions),
+    /// Step 1 alone: each user's closest connections
+    ClosestConnections(RunOptions),
+    /// Step 2 alone: each author's reputation score
+    ReputationScores(RunOptions),
+    /// Step 3 alone: recommendations and their reasons
+    Recommend(RunOptions),
+    /// The quality checks alone, on a run's finished steps
+    Check(RunOptions),
+    /// The publication alone, of a run whose checks passed
+    Publish(RunOptions),
+    /// Make a realistic synthetic day, run it, and show recommendations with their reasons
+    Demo(DemoOptions),
+    /// Make a synthetic day of raw exports
+    Generate(GenerateOptions),
+    /// Show a user's closest connections, recommendations, and the reasons for each
+    Explain(ExplainOptions),
+    /// List the published runs
+    Runs(WarehouseOptions),
+    /// Make an earlier published run the current one again
+    Rollback(RollbackOptions),
+    /// Ask the warehouse, and a day's raw exports, anything in SQL
+    Sql(SqlOptions),
+    /// Train the reputation model
+    Train(TrainCommandOptions),
+}
+
+/// Options of the daily job and of its steps.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// Folder of the raw exports, or the folder above the dated ones (see --date)
+    #[arg(long, env = "GRAPH_RECS_INPUT", value_name = "DIR")]
+    pub input: String,
+    /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
+    #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub date: Option<NaiveDate>,
+    /// The moment as of which the day is known, UTC; later records are left out [default: start of --date]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// Folder of the warehouse; made when it is not there
+    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
+    pub warehouse: String,
+    /// CSV file (header user_id,pred) to take reputation scores from instead of from the model
+    #[arg(
+        long,
+        env = "GRAPH_RECS_REPUTATION_SCORES",
+        value_name = "FILE",
+        conflicts_with = "model"
+    )]
+    pub reputation_scores: Option<PathBuf>,
+    /// Model folder, as `graph-recs train` writes it [default: the model that is built in]
+    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Days for which an engagement counts
+    #[arg(long, env = "GRAPH_RECS_LOOKBACK_DAYS", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub lookback_days: u32,
+    /// Closest connections kept for each user
+    #[arg(long, env = "GRAPH_RECS_CLOSEST", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10000))]
+    pub closest: u32,
+    /// Recommendations kept for each user
+    #[arg(long, env = "GRAPH_RECS_RECOMMENDATIONS", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10000))]
+    pub recommendations: u32,
+    /// Lowest reputation that is recommended, 0 to 1; 0.5 is as much like the good users as like the others
+    #[arg(long, env = "GRAPH_RECS_MIN_REPUTATION", value_name = "X", default_value = "0.5", value_parser = parse_share)]
+    pub min_reputation: f64,
+    /// How candidates are ranked: the name of a ranking in sql/recommend
+    #[arg(long, env = "GRAPH_RECS_RANKING", value_name = "NAME", default_value = "seed", value_parser = clap::builder::PossibleValuesParser::new(graph_recs_sql::plans::RANKINGS.iter().copied()))]
+    pub ranking: String,
+    /// The day before the first day of week 1 [default: 189 days before the as-of's day]
+    #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub week_anchor: Option<NaiveDate>,
+    /// Share of a source's records, 0 to 1, that may be unreadable before the run fails
+    #[arg(long, env = "GRAPH_RECS_MAX_BAD_SHARE", value_name = "X", default_value = "0.01", value_parser = parse_share)]
+    pub max_bad_share: f64,
+    /// Threads and memory
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    /// Print one JSON object as the last line on standard output instead of the report
+    #[arg(long, env = "GRAPH_RECS_JSON")]
+    pub json: bool,
+}
+
+/// Options of the engine.
+#[derive(Clone, Debug, Args)]
+pub struct EngineOptions {
+    /// Threads that work on the plans [default: one a core]
+    #[arg(long, env = "GRAPH_RECS_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Memory for the plans' operators, like 4GB or 512MiB; beyond it they spill to disk [default: unlimited]
+    #[arg(long, env = "GRAPH_RECS_MEMORY_LIMIT", value_name = "SIZE", value_parser = parse_size)]
+    pub memory_limit: Option<u64>,
+    /// Rows of a batch
+    #[arg(long, env = "GRAPH_RECS_BATCH_SIZE", value_name = "N", default_value_t = 8192, hide = true, value_parser = clap::value_parser!(u32).range(1..=1048576))]
+    pub batch_size: u32,
+}
+
+impl EngineOptions {
+    /// The engine that is asked for.
+    pub fn engine(&self) -> graph_recs_sql::Engine {
+        let default = graph_recs_sql::Engine::default();
+        graph_recs_sql::Engine {
+            threads: self
+                .threads
+                .map_or(default.threads, |threads| threads as usize),
+            memory_limit: self
+                .memory_limit
+                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            batch_size: self.batch_size as usize,
+            spill_folder: None,
+        }
+    }
+}
+
+/// Options of the demo.
+#[derive(Debug, Args)]
+pub struct DemoOptions {
+    /// Folder to make the day and the warehouse in; an earlier demo there is replaced
+    #[arg(
+        long,
+        env = "GRAPH_RECS_DEMO_OUT",
+        value_name = "DIR",
+        default_value = "demo"
+    )]
+    pub out: PathBuf,
+    /// Users
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub users: u32,
+    /// Follows, replies, mentions and likes
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub engagements: u64,
+    /// Messages
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub messages: u64,
+    /// Seed: the same seed makes the same day
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub seed: u64,
+    /// Threads and memory
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// Options of the generator.
+#[derive(Debug, Args)]
+pub struct GenerateOptions {
+    /// Folder to write the exports to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Users
+    #[arg(long, value_name = "N")]
+    pub users: u32,
+    /// Follows, replies, mentions and likes
+    #[arg(long, value_name = "N")]
+    pub engagements: u64,
+    /// Messages
+    #[arg(long, value_name = "N")]
+    pub messages: u64,
+    /// Seed: the same seed makes the same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The moment before which everything happens, UTC
+    #[arg(long, value_name = "TIME", default_value = "2019-10-01T00:00:00Z", value_parser = parse_time)]
+    pub as_of: DateTime<Utc>,
+    /// Put in records that cannot be read, about 0.1 %
+    #[arg(long)]
+    pub dirty: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainOptions {
+    /// The user's id
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub user: i32,
+    /// Folder of the warehouse
+    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
+    pub warehouse: String,
+    /// Closest connections shown
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub closest: usize,
+}
+
+/// Options of commands that only need a warehouse.
+#[derive(Debug, Args)]
+pub struct WarehouseOptions {
+    /// Folder of the warehouse
+    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
+    pub warehouse: String,
+    /// Print one JSON object as the last line on standard output
+    #[arg(long, env = "GRAPH_RECS_JSON")]
+    pub json: bool,
+}
+
+/// Options of `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackOptions {
+    /// The run to go back to, as `graph-recs runs` names it
+    #[arg(long, value_name = "RUN")]
+    pub to: String,
+    /// Where, and how to answer
+    #[command(flatten)]
+    pub warehouse: WarehouseOptions,
+}
+
+/// Options of `sql`.
+#[derive(Debug, Args)]
+pub struct SqlOptions {
+    /// Folder of the warehouse: its current run's tables are there by name, past runs' as runs."<run>".<table>
+    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
+    pub warehouse: Option<String>,
+    /// Folder of raw exports: raw.follows … raw.messages, quarantine, engagements, weekly_messages
+    #[arg(long, value_name = "DIR", requires = "as_of")]
+    pub input: Option<String>,
+    /// The moment as of which the input is known, UTC
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub as_of: Option<DateTime<Utc>>,
+    /// Model folder for reputation() [default: the model that is built in]
+    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Run this statement and leave
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// Run the statements of this file and leave
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How results are written; parquet goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Threads and memory
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// Options of `train`.
+#[derive(Debug, Args)]
+pub struct TrainCommandOptions {
+    /// Folder of the raw exports, or the folder above the dated ones (see --date)
+    #[arg(long, env = "GRAPH_RECS_INPUT", value_name = "DIR")]
+    pub input: String,
+    /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
+    #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub date: Option<NaiveDate>,
+    /// The moment as of which the day is known, UTC [default: start of --date]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// The day before the first day of week 1 [default: 189 days before the as-of's day]
+    #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub week_anchor: Option<NaiveDate>,
+    /// File with the ids of the hand-picked good users, one a line [default: authors of messages with recommended = true]
+    #[arg(long, value_name = "FILE")]
+    pub good_users: Option<PathBuf>,
+    /// Folder to write the model to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Cross-validation by user with this many folds; 0 for one split into train, validation and test
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub folds: usize,
+    /// The most passes over the training documents [default: that of the shipped model]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seed of all randomness [default: that of the shipped model]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Folder of checkpoints that a training that was cut off goes on from
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: Option<PathBuf>,
+    /// Where tensors are computed: cpu, or cuda in a build that has it
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    pub device: String,
+    /// Threads and memory
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// How query results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// CSV with a header
+    Csv,
+    /// One JSON object a line
+    Json,
+    /// Parquet, to a file or pipe
+    Parquet,
+}
+
+fn parse_date(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .or_else(|_| NaiveDate::parse_from_str(text, "%Y%m%d"))
+        .map_err(|_| "not a date like 2019-10-01".to_string())
+}
+
+fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+    let plain = text.strip_suffix('Z').unwrap_or(text);
+    ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(plain, form).ok())
+        .or_else(|| {
+            parse_date(plain)
+                .ok()
+                .map(|date| date.and_time(chrono::NaiveTime::MIN))
+        })
+        .map(|time| time.and_utc())
+        .ok_or_else(|| "not a UTC time like 2019-10-01T00:00:00Z".to_string())
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("not a number from 0 to 1".to_string()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text
+        .get(digits.len()..)
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("not a size like 4GB or 512MiB".to_string()),
+    };
+    let number: u64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| "not a size like 4GB or 512MiB".to_string())?;
+    let bytes = number.checked_mul(unit).ok_or("a size beyond 64 bits")?;
+    if bytes < 64 << 20 {
+        Err("too small: 64MiB is the least".to_string())
+    } else {
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(parse_size("4GB"), Ok(4_000_000_000));
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert!(parse_size("1").is_err());
+        assert!(parse_size("4 parsecs").is_err());
+        assert!(parse_size("99999999999999GB").is_err());
+    }
+
+    #[test]
+    fn times_are_read_in_all_forms() {
+        let expected = parse_time("2019-10-02T00:00:00Z");
+        assert!(expected.is_ok());
+        assert_eq!(parse_time("2019-10-02 00:00:00"), expected);
+        assert_eq!(parse_time("2019-10-02"), expected);
+        assert!(parse_time("2019-02-30").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! `run` and the commands of single steps.
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use graph_recs_sql::Parameters;
+use graph_recs_sql::parameters::default_anchor;
+use serde_json::json;
+
+use crate::cli::RunOptions;
+use crate::pipeline::{Job, JobOptions, Published, Run, Step, StepOutcome, render, start_of_day};
+use crate::progress::Progress;
+
+/// The whole job.
+pub async fn run(options: RunOptions) -> Result<()> {
+    let json = options.json;
+    let run = start(options).await?;
+    let outcome = run.all().await;
+    if !json {
+        // A run that fails shows how far it came, above its error.
+        print!("{}", render(&run.report().await?));
+    }
+    finish(&run, outcome?, json).await
+}
+
+/// One step.
+pub async fn step(options: RunOptions, step: Step) -> Result<()> {
+    let json = options.json;
+    let run = start(options).await?;
+    let outcome = run.step(step).await;
+    let report = run.report().await?;
+    if !json {
+        print!("{}", render(&report));
+    }
+    let done = match outcome? {
+        StepOutcome::Done => "done",
+        StepOutcome::FoundDone => "was done already",
+    };
+    if json {
+        println!(
+            "{}",
+            json!({ "run_id": run.id(), "step": step.name(), "outcome": done, "report": report })
+        );
+    } else {
+        println!("\nstep {} of run {}: {done}", step.name(), run.id());
+    }
+    Ok(())
+}
+
+/// The publication.
+pub async fn publish(options: RunOptions) -> Result<()> {
+    let json = options.json;
+    let run = start(options).await?;
+    let published = run.publish().await?;
+    finish(&run, published, json).await
+}
+
+async fn start(options: RunOptions) -> Result<Run> {
+    Job::open(job_options(options)?)
+        .await?
+        .start(Progress::new())
+        .await
+}
+
+async fn finish(run: &Run, published: Published, json: bool) -> Result<()> {
+    if json {
+        let already = published == Published::Already;
+        let report = run.report().await?;
+        println!(
+            "{}",
+            json!({ "run_id": run.id(), "published": true, "already_published": already, "report": report })
+        );
+    } else {
+        match published {
+            Published::Now => println!("\nrun {} is published and current", run.id()),
+            Published::Already => {
+                println!("\nrun {} was published before: nothing changed", run.id())
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The job that the options describe.
+pub fn job_options(options: RunOptions) -> Result<JobOptions> {
+    let as_of = moment(options.as_of, options.date)?;
+    // The nearest millionth: reputations are whole millionths.
+    let min_pred = (options.min_reputation * 1e6).round() as u32;
+    Ok(JobOptions {
+        input: options.input,
+        date: options.date,
+        warehouse: options.warehouse,
+        parameters: Parameters {
+            as_of,
+            lookback_days: options.lookback_days,
+            closest: options.closest,
+            recommendations: options.recommendations,
+            min_pred,
+            week_anchor: options.week_anchor.unwrap_or_else(|| default_anchor(as_of)),
+            ranking: options.ranking,
+        },
+        max_bad_share: options.max_bad_share,
+        reputation_scores: options.reputation_scores,
+        model: options.model,
+        engine: options.engine.engine(),
+    })
+}
+
+/// The moment as of which a day is known, as the options say it.
+pub fn moment(as_of: Option<DateTime<Utc>>, date: Option<NaiveDate>) -> Result<DateTime<Utc>> {
+    match (as_of, date) {
+        (Some(as_of), _) => Ok(as_of),
+        (None, Some(date)) => Ok(start_of_day(date)),
+        (None, None) => {
+            let missing = clap::error::ErrorKind::MissingRequiredArgument;
+            Err(clap::Error::raw(missing, "--as-of or --date is needed")).context("wrong usage")
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The commands of the command line.
+
+mod demo;
+mod explain;
+mod job;
+mod runs;
+mod sql;
+mod train;
+
+use anyhow::Result;
+
+use crate::cli::{Command, EngineOptions};
+use crate::pipeline::Step;
+
+/// Carries out a command.
+pub async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Run(options) => job::run(options).await,
+        Command::ClosestConnections(options) => job::step(options, Step::ClosestConnections).await,
+        Command::ReputationScores(options) => job::step(options, Step::ReputationScores).await,
+        Command::Recommend(options) => job::step(options, Step::Recommendations).await,
+        Command::Check(options) => job::step(options, Step::Checks).await,
+        Command::Publish(options) => job::publish(options).await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Generate(options) => demo::generate(&options),
+        Command::Explain(options) => explain::run(options).await,
+        Command::Runs(options) => runs::list(options).await,
+        Command::Rollback(options) => runs::rollback(options).await,
+        Command::Sql(options) => sql::run(options).await,
+        Command::Train(options) => train::run(options).await,
+    }
+}
+
+/// The threads that a command asks for.
+pub fn threads(command: &Command) -> usize {
+    let engine: Option<&EngineOptions> = match command {
+        Command::Run(options)
+        | Command::ClosestConnections(options)
+        | Command::ReputationScores(options)
+        | Command::Recommend(options)
+        | Command::Check(options)
+        | Command::Publish(options) => Some(&options.engine),
+        Command::Demo(options) => Some(&options.engine),
+        Command::Sql(options) => Some(&options.engine),
+        Command::Train(options) => Some(&options.engine),
+        _ => None,
+    };
+    engine.map_or_else(
+        || graph_recs_sql::Engine::default().threads,
+        |engine| engine.engine().threads,
+    )
+}

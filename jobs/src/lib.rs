@@ -1,0 +1,10 @@
+//! The daily job of graph-recs and what belongs to it: its steps, the warehouse, training, and the command line.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod generate;
+pub mod pipeline;
+pub mod progress;
+pub mod train;
+pub mod warehouse;

@@ -1,0 +1,199 @@
+//! The quality checks: plain SQL, each a count that must be 0, before anything is published.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use datafusion::arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use graph_recs_sql::plans::{CHECKS, Plan};
+use graph_recs_sql::session;
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{self, Accounts};
+use super::run::{Run, Step, StepRecord};
+use super::work::single_row;
+use crate::progress::StepBar;
+use crate::warehouse::Table;
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// The check's name, that of its SQL file.
+    pub name: String,
+    /// Whether a count above 0 stops the run.
+    pub severity: Severity,
+    /// What must hold.
+    pub says: String,
+    /// How often it does not.
+    pub count: i64,
+}
+
+/// What a failing check leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The run stops, nothing is published.
+    Error,
+    /// The run goes on.
+    Warn,
+}
+
+/// Some check of severity error failed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "quality checks failed, nothing was published; the candidate is kept in the warehouse under run {run}: {failed}"
+)]
+pub struct ChecksFailed {
+    run: String,
+    failed: String,
+}
+
+impl Run {
+    pub(super) async fn checks(&self, bar: &StepBar) -> Result<StepRecord> {
+        let parameters = self.job.options.parameters.values();
+        self.hold_suspended_users().await?;
+        self.register_checked().await?;
+        let mut results = Vec::new();
+        for check in CHECKS {
+            bar.says(check.name);
+            let frame = session::query_plan(&self.context, check, &parameters).await?;
+            let count = single_row(frame)
+                .await
+                .with_context(|| format!("sql/{}", check.path))?;
+            let count = count.first().map_or(0, |(_, count)| *count);
+            let (severity, says) = header(check)?;
+            results.push(CheckResult {
+                name: check.name.to_string(),
+                severity,
+                says,
+                count,
+            });
+        }
+        self.work.write_json("check_results", &results).await?;
+        let failed: Vec<String> = results
+            .iter()
+            .filter(|result| result.severity == Severity::Error && result.count != 0)
+            .map(|result| format!("{} ({}): {}", result.name, result.count, result.says))
+            .collect();
+        if !failed.is_empty() {
+            bail!(ChecksFailed {
+                run: self.id.clone(),
+                failed: failed.join("; ")
+            });
+        }
+        Ok(StepRecord {
+            checks: results,
+            ..StepRecord::default()
+        })
+    }
+
+    /// Makes the candidate's tables, the accounts and the last run's figures known to the checks.
+    async fn register_checked(&self) -> Result<()> {
+        let warehouse = &self.job.warehouse;
+        let mut written = Vec::new();
+        let files = self.files().await?;
+        for table in Table::ALL {
+            let rows: u64 = files.get(table).iter().map(|file| file.rows).sum();
+            written.push((table.name(), i64::try_from(rows)?));
+            self.context.register_table(
+                table.name(),
+                warehouse.provider_of(table, files.get(table))?,
+            )?;
+        }
+        self.register_rows("written", name_and_rows(&written)?)?;
+        self.register_rows("accounts", accounts::as_table(&self.accounts().await?)?)?;
+
+        let (mut rows, mut means) = (Vec::new(), Vec::new());
+        if let Some(last) = warehouse
+            .current()
+            .await?
+            .filter(|last| last.run_id != self.id)
+        {
+            for table in Table::ALL {
+                rows.push((table.name(), i64::try_from(*last.rows.get(table))?));
+                let provider = warehouse
+                    .table_provider(table, *last.versions.get(table))
+                    .await?;
+                let name = format!("last_{}", table.name());
+                self.context.register_table(name, provider)?;
+            }
+            for (name, sql) in [
+                ("pred", "SELECT avg(pred) FROM last_reputation_scores"),
+                (
+                    "score",
+                    "SELECT avg(CAST(score AS DOUBLE)) FROM last_recommendations",
+                ),
+            ] {
+                let found = self.context.sql(sql).await?.collect().await?;
+                let mean = found.first().and_then(|batch| {
+                    let means = batch.column(0).as_any().downcast_ref::<Float64Array>()?;
+                    datafusion::arrow::array::Array::is_valid(means, 0).then(|| means.value(0))
+                });
+                means.extend(mean.map(|mean| (name, mean)));
+            }
+        }
+        self.register_rows("previous_rows", name_and_rows(&rows)?)?;
+        let schema = Schema::new(vec![
+            Field::new("name", DataType::Utf8, false),
+            Field::new("mean", DataType::Float64, false),
+        ]);
+        let names = StringArray::from_iter_values(means.iter().map(|(name, _)| name));
+        let values = Float64Array::from_iter_values(means.iter().map(|(_, mean)| *mean));
+        let means =
+            RecordBatch::try_new(Arc::new(schema), vec![Arc::new(names), Arc::new(values)])?;
+        self.register_rows("previous_means", means)
+    }
+
+    fn register_rows(&self, name: &str, rows: RecordBatch) -> Result<()> {
+        self.context.register_batch(name, rows)?;
+        Ok(())
+    }
+
+    /// The accounts of all sources read so far.
+    pub(super) async fn accounts(&self) -> Result<Accounts> {
+        let mut accounts = Accounts::new();
+        for step in [Step::ClosestConnections, Step::ReputationScores] {
+            if let Some(record) = self.record(step).await? {
+                accounts.extend(record.accounts);
+            }
+        }
+        Ok(accounts)
+    }
+}
+
+fn name_and_rows(rows: &[(&str, i64)]) -> Result<RecordBatch> {
+    let schema = Schema::new(vec![
+        Field::new("name", DataType::Utf8, false),
+        Field::new("rows", DataType::Int64, false),
+    ]);
+    let names = StringArray::from_iter_values(rows.iter().map(|(name, _)| name));
+    let counts = Int64Array::from_iter_values(rows.iter().map(|(_, rows)| *rows));
+    Ok(RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(names), Arc::new(counts)],
+    )?)
+}
+
+/// A check's severity and sentence, from the comment lines at its head.
+fn header(check: &Plan) -> Result<(Severity, String)> {
+    let mut lines = check.sql.lines().map_while(|line| line.strip_prefix("-- "));
+    let severity = match lines.next() {
+        Some("severity: error") => Severity::Error,
+        Some("severity: warn") => Severity::Warn,
+        _ => bail!("sql/{} does not begin with its severity", check.path),
+    };
+    Ok((severity, lines.collect::<Vec<_>>().join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_says_what_must_hold() {
+        for check in CHECKS {
+            let (_, says) = header(check).unwrap();
+            assert!(says.ends_with('.'), "{}: {says}", check.path);
+        }
+    }
+}

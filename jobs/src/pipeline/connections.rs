@@ -1,0 +1,101 @@
+//! Step 1: whom each user is closest to.
+
+use anyhow::{Context, Result};
+use graph_recs_sql::session;
+use graph_recs_udfs::scan::Source;
+
+use super::accounts;
+use super::run::{Run, StepRecord};
+use super::work::single_row;
+use crate::progress::StepBar;
+use crate::warehouse::Table;
+
+/// The engagement sources by the number that the plans give them.
+pub(super) const ENGAGEMENT_SOURCES: [Source; 4] =
+    [Source::Follow, Source::Reply, Source::Mention, Source::Like];
+
+/// Sums of the engagements that were used and of further copies, by source.
+const TALLY: &str = "SELECT \
+     sum(used[1]) AS used_follow, sum(used[2]) AS used_reply, sum(used[3]) AS used_mention, sum(used[4]) AS used_like, \
+     sum(duplicates[1]) AS duplicate_follow, sum(duplicates[2]) AS duplicate_reply, \
+     sum(duplicates[3]) AS duplicate_mention, sum(duplicates[4]) AS duplicate_like \
+     FROM user_connections";
+
+impl Run {
+    pub(super) async fn closest_connections(&self, bar: &StepBar) -> Result<StepRecord> {
+        let parameters = self.job.options.parameters.values();
+        self.hold_suspended_users().await?;
+        session::define(&self.context, "engagement_records", &parameters).await?;
+        session::define(&self.context, "engagements", &parameters).await?;
+
+        bar.says("counting records");
+        let mut summary = session::query(&self.context, "engagement_summary", &parameters)
+            .await?
+            .collect()
+            .await?;
+        summary.extend(
+            session::query(&self.context, "user_summary", &parameters)
+                .await?
+                .collect()
+                .await?,
+        );
+        let mut accounts = accounts::from_summary(&summary)?;
+        let quarantine = accounts::quarantine(&summary)?;
+        self.work
+            .write_rows(
+                "quarantine-engagements",
+                accounts::quarantine_batch(&quarantine)?,
+            )
+            .await?;
+        let sources: Vec<Source> = ENGAGEMENT_SOURCES
+            .into_iter()
+            .chain([Source::User])
+            .collect();
+        let limit = self.job.options.max_bad_share;
+        accounts::require_readable(&accounts, &quarantine, &sources, &self.job.input, limit)?;
+
+        bar.says("adding up engagements");
+        let connections = session::query(&self.context, "user_connections", &parameters).await?;
+        let users = self
+            .work
+            .write_table("user_connections", connections)
+            .await?;
+        self.work
+            .register_table(&self.context, "user_connections")
+            .await?;
+
+        bar.says("writing connections");
+        let file = self.write_published(Table::ClosestConnections).await?;
+
+        let tallies = single_row(self.context.sql(TALLY).await?).await?;
+        for (name, count) in tallies {
+            let (kind, source) = name.split_once('_').context("a tally without a source")?;
+            let account = accounts.entry(source.to_string()).or_default();
+            match kind {
+                "used" => account.used = u64::try_from(count)?,
+                _ if count > 0 => {
+                    account
+                        .left_out
+                        .insert("duplicate".into(), u64::try_from(count)?);
+                }
+                _ => {}
+            }
+        }
+        if let Some(users) = accounts.get_mut(Source::User.name()) {
+            users.used = users.read - users.left_out.values().sum::<u64>();
+        }
+        Ok(StepRecord {
+            files: [(Table::ClosestConnections.name().to_string(), file)].into(),
+            accounts,
+            counts: [
+                (
+                    "users_with_connections".to_string(),
+                    i64::try_from(users.rows)?,
+                ),
+                ("quarantined".to_string(), i64::try_from(quarantine.len())?),
+            ]
+            .into(),
+            ..StepRecord::default()
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! The daily job: steps, their order, and what is kept of each.
+//!
+//! A run is named after what decides its results: as-of, parameters, input and model. Each step writes its files
+//! first and its record (`_runs/<run>/<step>.json`) last, so a run that was cut off goes on after its last recorded
+//! step, and a run of the same day with the same input finds everything done.
+
+mod accounts;
+mod checks;
+mod connections;
+mod meter;
+mod recommend;
+mod report;
+mod reputation;
+mod run;
+mod work;
+
+pub use checks::{CheckResult, ChecksFailed};
+pub use meter::Cost;
+pub use report::{Report, SourceAccount, StepReport, render};
+pub use run::{Job, JobOptions, Published, Run, Step, StepOutcome, start_of_day};

@@ -1,0 +1,69 @@
+//! Step 3: whom each user should follow, and why.
+
+use anyhow::Result;
+use graph_recs_sql::session;
+
+use super::run::{Run, Step, StepRecord};
+use super::work::single_row;
+use crate::progress::StepBar;
+use crate::warehouse::Table;
+
+/// Candidates by what became of them.
+const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(tallies['candidates']) AS candidates, \
+     sum(tallies['self']) AS self, sum(tallies['followed']) AS followed, sum(tallies['suspended']) AS suspended, \
+     sum(tallies['without_score']) AS without_score, sum(tallies['low_reputation']) AS low_reputation, \
+     sum(tallies['beyond_limit']) AS beyond_limit, sum(tallies['recommended']) AS recommended \
+     FROM user_recommendations";
+
+impl Run {
+    pub(super) async fn recommendations(&self, bar: &StepBar) -> Result<StepRecord> {
+        self.needed(Step::ClosestConnections).await?;
+        self.needed(Step::ReputationScores).await?;
+        let parameters = self.job.options.parameters.values();
+        self.hold_suspended_users().await?;
+        self.register_work("user_connections").await?;
+        self.register_work("user_reputations").await?;
+        for view in ["connections", "candidates", "followed"] {
+            session::define(&self.context, view, &parameters).await?;
+        }
+        bar.says("ranking second-degree connections");
+        let ranked = session::query(
+            &self.context,
+            &self.job.options.parameters.ranking,
+            &parameters,
+        )
+        .await?;
+        self.work
+            .write_table("user_recommendations", ranked)
+            .await?;
+        self.work
+            .register_table(&self.context, "user_recommendations")
+            .await?;
+
+        bar.says("writing recommendations");
+        let recommendations = self.write_published(Table::Recommendations).await?;
+        bar.says("writing reasons");
+        let reasons = self.write_published(Table::RecReasons).await?;
+        let counts = single_row(self.context.sql(TALLY).await?)
+            .await?
+            .into_iter()
+            .collect();
+        Ok(StepRecord {
+            files: [
+                (Table::Recommendations.name().to_string(), recommendations),
+                (Table::RecReasons.name().to_string(), reasons),
+            ]
+            .into(),
+            counts,
+            ..StepRecord::default()
+        })
+    }
+
+    /// Registers an intermediate table of an earlier step, unless this process made it.
+    pub(super) async fn register_work(&self, name: &str) -> Result<()> {
+        if !self.context.table_exist(name)? {
+            self.work.register_table(&self.context, name).await?;
+        }
+        Ok(())
+    }
+}

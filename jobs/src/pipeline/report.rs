@@ -1,0 +1,199 @@
+//! The report of a run: for people as a table, for programs as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Result;
+use graph_recs_sql::Parameters;
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{Account, is_unreadable};
+use super::checks::{CheckResult, Severity};
+use super::run::{Run, Step};
+use crate::warehouse::Table;
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The run's name.
+    pub run_id: String,
+    /// The input folder.
+    pub input: String,
+    /// The parameters.
+    pub parameters: Parameters,
+    /// The hash of the model, when one scored.
+    pub model_hash: Option<String>,
+    /// Records of each source.
+    pub sources: Vec<SourceAccount>,
+    /// Second-degree candidates by what became of them, and other counts.
+    pub counts: BTreeMap<String, i64>,
+    /// Rows of each table.
+    pub rows: BTreeMap<String, u64>,
+    /// What each step cost.
+    pub steps: Vec<StepReport>,
+    /// Results of the quality checks.
+    pub checks: Vec<CheckResult>,
+}
+
+/// The records of one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceAccount {
+    /// Source name.
+    pub source: String,
+    /// Records read, used and left out.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// What a step cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Step name.
+    pub step: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The most memory the process held during the step.
+    pub peak_memory_bytes: u64,
+}
+
+impl Report {
+    pub(super) async fn collect(run: &Run) -> Result<Self> {
+        let mut report = Self {
+            run_id: run.id.clone(),
+            input: run.job.input.folder().to_string(),
+            parameters: run.job.options.parameters.clone(),
+            model_hash: run.job.model_hash(),
+            sources: Vec::new(),
+            counts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            steps: Vec::new(),
+            checks: Vec::new(),
+        };
+        for step in [
+            Step::ClosestConnections,
+            Step::ReputationScores,
+            Step::Recommendations,
+            Step::Checks,
+        ] {
+            let Some(record) = run.record(step).await? else {
+                continue;
+            };
+            report.steps.push(StepReport {
+                step: step.name().to_string(),
+                seconds: record.cost.seconds,
+                peak_memory_bytes: record.cost.peak_memory_bytes,
+            });
+            report.rows.extend(
+                record
+                    .files
+                    .iter()
+                    .map(|(table, file)| (table.clone(), file.rows)),
+            );
+            for (name, count) in record.counts {
+                *report.counts.entry(name).or_default() += count;
+            }
+            report.checks.extend(record.checks);
+            let accounts = record.accounts.into_iter();
+            report
+                .sources
+                .extend(accounts.map(|(source, account)| SourceAccount { source, account }));
+        }
+        Ok(report)
+    }
+}
+
+/// The report as a page of text.
+pub fn render(report: &Report) -> String {
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_page(report, &mut page);
+    page
+}
+
+fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
+    writeln!(
+        page,
+        "run {}   as of {}",
+        report.run_id,
+        report.parameters.as_of.format("%Y-%m-%d %H:%M:%S UTC")
+    )?;
+    writeln!(
+        page,
+        "\n{:<22}{:>12}{:>12}{:>12}  left out by reason",
+        "source", "read", "used", "left out"
+    )?;
+    for SourceAccount { source, account } in &report.sources {
+        let left_out: u64 = account.left_out.values().sum();
+        let reasons: Vec<String> = account
+            .left_out
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, count)| {
+                let quarantined = if is_unreadable(reason) {
+                    " (quarantined)"
+                } else {
+                    ""
+                };
+                format!("{reason} {count}{quarantined}")
+            })
+            .collect();
+        let reasons = reasons.join(", ");
+        writeln!(
+            page,
+            "{source:<22}{:>12}{:>12}{left_out:>12}  {reasons}",
+            account.read, account.used
+        )?;
+    }
+    let candidates = [
+        "candidates",
+        "self",
+        "followed",
+        "suspended",
+        "without_score",
+        "low_reputation",
+        "beyond_limit",
+        "recommended",
+    ];
+    if report.counts.contains_key("candidates") {
+        writeln!(page, "\nsecond-degree candidates")?;
+        for name in candidates {
+            writeln!(
+                page,
+                "  {:<20}{:>12}",
+                name,
+                report.counts.get(name).copied().unwrap_or(0)
+            )?;
+        }
+    }
+    writeln!(page, "\n{:<22}{:>12}", "table", "rows")?;
+    for table in Table::ALL {
+        if let Some(rows) = report.rows.get(table.name()) {
+            writeln!(page, "{:<22}{rows:>12}", table.name())?;
+        }
+    }
+    writeln!(
+        page,
+        "\n{:<22}{:>12}{:>14}",
+        "step", "seconds", "peak memory"
+    )?;
+    for step in &report.steps {
+        let mib = step.peak_memory_bytes >> 20;
+        writeln!(
+            page,
+            "{:<22}{:>12.2}{:>10} MiB",
+            step.step, step.seconds, mib
+        )?;
+    }
+    if !report.checks.is_empty() {
+        writeln!(page, "\n{:<42}{:>10}  result", "check", "count")?;
+        for check in &report.checks {
+            let result = match (check.count, check.severity) {
+                (0, _) => "ok",
+                (_, Severity::Warn) => "WARN",
+                (_, Severity::Error) => "FAILED",
+            };
+            writeln!(page, "{:<42}{:>10}  {result}", check.name, check.count)?;
+        }
+    }
+    Ok(())
+}

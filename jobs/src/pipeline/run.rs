@@ -1,0 +1,379 @@
+//! A run: its identity, its steps in their order, and going on where it was cut off.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use datafusion::prelude::SessionContext;
+use graph_recs_sql::input::Fingerprint;
+use graph_recs_sql::{Engine, Input, Parameters, session};
+use graph_recs_udfs::model::Model;
+use graph_recs_udfs::scan::Source;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::accounts::Accounts;
+use super::checks::CheckResult;
+use super::meter::{Cost, Meter};
+use super::report::Report;
+use super::work::WorkFolder;
+use crate::progress::Progress;
+use crate::warehouse::{
+    Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock,
+};
+
+/// What a job is asked to do.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// Input folder, or the folder above the dated ones.
+    pub input: String,
+    /// The day, when given.
+    pub date: Option<NaiveDate>,
+    /// Warehouse folder.
+    pub warehouse: String,
+    /// What decides the results beside input and model.
+    pub parameters: Parameters,
+    /// The share of unreadable records, 0 to 1, over which a source fails the run.
+    pub max_bad_share: f64,
+    /// Scores to take from a file instead of from the model.
+    pub reputation_scores: Option<PathBuf>,
+    /// A model folder instead of the shipped model.
+    pub model: Option<PathBuf>,
+    /// Threads and memory.
+    pub engine: Engine,
+}
+
+/// A step of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Step 1: whom each user is closest to.
+    ClosestConnections,
+    /// Step 2: how good each author's reputation is.
+    ReputationScores,
+    /// Step 3: whom each user should follow, and why.
+    Recommendations,
+    /// The quality checks.
+    Checks,
+}
+
+impl Step {
+    /// The step's name, also that of its record.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::ClosestConnections => "closest_connections",
+            Step::ReputationScores => "reputation_scores",
+            Step::Recommendations => "recommendations",
+            Step::Checks => "checks",
+        }
+    }
+
+    /// The command that runs the step alone.
+    fn command(self) -> &'static str {
+        match self {
+            Step::ClosestConnections => "closest-connections",
+            Step::ReputationScores => "reputation-scores",
+            Step::Recommendations => "recommend",
+            Step::Checks => "check",
+        }
+    }
+}
+
+/// What a finished step leaves behind for the next ones and for the report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepRecord {
+    /// Time and memory.
+    pub cost: Cost,
+    /// Files of published tables, by table name.
+    pub files: BTreeMap<String, DataFile>,
+    /// Accounts of the sources that the step read.
+    pub accounts: Accounts,
+    /// Further counts by name.
+    pub counts: BTreeMap<String, i64>,
+    /// Results of the quality checks.
+    pub checks: Vec<CheckResult>,
+}
+
+/// Whether a step had to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// It was done now.
+    Done,
+    /// An earlier, cut-off run had finished it.
+    FoundDone,
+}
+
+/// What publishing did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The run is the current one now.
+    Now,
+    /// It was the current one already.
+    Already,
+}
+
+/// All that decides a run's results: two runs with the same identity are the same run.
+#[derive(Serialize, Deserialize)]
+struct Identity<'a> {
+    /// Raised when a change of the program changes results.
+    results_version: u32,
+    #[serde(borrow)]
+    parameters: std::borrow::Cow<'a, Parameters>,
+    input: Vec<Fingerprint>,
+    model: Option<String>,
+    given_scores: Option<String>,
+}
+
+const RESULTS_VERSION: u32 = 1;
+
+/// A job with its input found, its model loaded and its warehouse opened.
+pub struct Job {
+    pub(super) options: JobOptions,
+    pub(super) input: Input,
+    pub(super) warehouse: Arc<Warehouse>,
+    pub(super) model: Arc<Model>,
+}
+
+/// A run under way. The warehouse is locked for as long as it lives.
+pub struct Run {
+    pub(super) id: String,
+    pub(super) job: Job,
+    pub(super) work: WorkFolder,
+    pub(super) context: SessionContext,
+    pub(super) progress: Progress,
+    suspended: OnceCell<()>,
+    _lock: WarehouseLock,
+}
+
+impl Job {
+    /// Finds the input, loads the model and opens the warehouse.
+    ///
+    /// # Errors
+    /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
+    pub async fn open(options: JobOptions) -> Result<Self> {
+        let input = Input::open(&options.input, options.date).await?;
+        input.require(&needed_sources(&options))?;
+        let model = match &options.model {
+            Some(folder) => Arc::new(Model::load(folder)?),
+            None => Model::shipped()?,
+        };
+        let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
+        Ok(Self {
+            options,
+            input,
+            warehouse,
+            model,
+        })
+    }
+
+    /// The sources that the job reads.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        needed_sources(&self.options)
+    }
+
+    /// The model's hash, when the job scores with it.
+    pub(super) fn model_hash(&self) -> Option<String> {
+        self.options
+            .reputation_scores
+            .is_none()
+            .then(|| self.model.hash().to_string())
+    }
+
+    /// The run's name: its as-of and a hash of all that decides its results.
+    pub fn run_id(&self) -> Result<String> {
+        let given_scores = match &self.options.reputation_scores {
+            Some(file) => {
+                let bytes = std::fs::read(file).with_context(|| {
+                    format!("--reputation-scores {} cannot be read", file.display())
+                })?;
+                Some(hex(&Sha256::digest(&bytes)))
+            }
+            None => None,
+        };
+        let identity = Identity {
+            results_version: RESULTS_VERSION,
+            parameters: std::borrow::Cow::Borrowed(&self.options.parameters),
+            input: self.input.fingerprints(&self.sources()),
+            model: self.model_hash(),
+            given_scores,
+        };
+        let hash = hex(&Sha256::digest(serde_json::to_vec(&identity)?));
+        let as_of = self.options.parameters.as_of.format("%Y%m%dT%H%M%SZ");
+        Ok(format!("{as_of}-{}", hash.get(..8).unwrap_or(&hash)))
+    }
+
+    /// Locks the warehouse and starts the run, or goes on with it.
+    ///
+    /// # Errors
+    /// When another run holds the lock.
+    pub async fn start(self, progress: Progress) -> Result<Run> {
+        let id = self.run_id()?;
+        let lock = WarehouseLock::acquire(&self.warehouse, &id, Utc::now())?;
+        let work = WorkFolder::new(Arc::clone(&self.warehouse), &id);
+        let mut engine = self.options.engine.clone();
+        if engine.spill_folder.is_none() {
+            let local = self.warehouse.url().to_file_path().ok();
+            engine.spill_folder = local.map(|folder| folder.join("_runs").join("spill"));
+        }
+        let context = engine.session(Arc::clone(&self.model))?;
+        session::register_input(&context, &self.input)?;
+        Ok(Run {
+            id,
+            job: self,
+            work,
+            context,
+            progress,
+            suspended: OnceCell::new(),
+            _lock: lock,
+        })
+    }
+}
+
+impl Run {
+    /// The run's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// All steps in their order, the first two at the same time; finished ones are not done again.
+    pub async fn all(&self) -> Result<Published> {
+        tokio::try_join!(
+            self.step(Step::ClosestConnections),
+            self.step(Step::ReputationScores)
+        )?;
+        self.step(Step::Recommendations).await?;
+        self.step(Step::Checks).await?;
+        self.publish().await
+    }
+
+    /// One step, unless it is done already.
+    ///
+    /// # Errors
+    /// When a step that it builds on is not done.
+    pub async fn step(&self, step: Step) -> Result<StepOutcome> {
+        if self.record(step).await?.is_some() {
+            self.progress.found(step.name());
+            return Ok(StepOutcome::FoundDone);
+        }
+        let bar = self.progress.start(step.name());
+        let meter = Meter::start();
+        let mut record = match step {
+            Step::ClosestConnections => self.closest_connections(&bar).await,
+            Step::ReputationScores => self.reputation_scores(&bar).await,
+            Step::Recommendations => self.recommendations(&bar).await,
+            Step::Checks => self.checks(&bar).await,
+        }
+        .with_context(|| format!("step {} of run {}", step.name(), self.id))?;
+        record.cost = meter.stop();
+        self.work.write_json(step.name(), &record).await?;
+        bar.done(&record.cost);
+        Ok(StepOutcome::Done)
+    }
+
+    /// Makes the run the current one. A run that was published before stays as it was, current or not.
+    pub async fn publish(&self) -> Result<Published> {
+        self.needed(Step::Checks).await?;
+        let warehouse = &self.job.warehouse;
+        if warehouse
+            .publications()
+            .await?
+            .iter()
+            .any(|publication| publication.run_id == self.id)
+        {
+            return Ok(Published::Already);
+        }
+        let report = self.report().await?;
+        self.work.write_json("report", &report).await?;
+        let candidate = Candidate {
+            run_id: self.id.clone(),
+            as_of: self.job.options.parameters.as_of,
+            model_hash: self.job.model_hash(),
+            report: serde_json::to_string(&report)?,
+            files: self.files().await?,
+        };
+        warehouse
+            .publish(&candidate, PublicationKind::Publish, Utc::now())
+            .await?;
+        Ok(Published::Now)
+    }
+
+    /// The report of what is done so far.
+    pub async fn report(&self) -> Result<Report> {
+        Report::collect(self).await
+    }
+
+    /// What a finished step left behind.
+    pub(super) async fn record(&self, step: Step) -> Result<Option<StepRecord>> {
+        self.work.read_json(step.name()).await
+    }
+
+    /// As [`Run::record`], for a step that must be done by now.
+    pub(super) async fn needed(&self, step: Step) -> Result<StepRecord> {
+        self.record(step).await?.with_context(|| {
+            format!(
+                "run {} has not finished step {} yet: run `graph-recs {}` with the same options first",
+                self.id,
+                step.name(),
+                step.command()
+            )
+        })
+    }
+
+    /// The files of the four tables.
+    pub(super) async fn files(&self) -> Result<PerTable<Vec<DataFile>>> {
+        let mut files: BTreeMap<String, DataFile> = BTreeMap::new();
+        for step in [
+            Step::ClosestConnections,
+            Step::ReputationScores,
+            Step::Recommendations,
+        ] {
+            files.extend(self.needed(step).await?.files);
+        }
+        PerTable::try_from_fn(|table| {
+            let file = files.get(table.name()).cloned();
+            file.map(|file| vec![file])
+                .with_context(|| format!("no step wrote table {}", table.name()))
+        })
+    }
+
+    /// Computes a published table and writes its file where nobody reads yet.
+    pub(super) async fn write_published(&self, table: Table) -> Result<DataFile> {
+        let parameters = self.job.options.parameters.values();
+        let frame = session::query(&self.context, table.name(), &parameters).await?;
+        let rows = frame.execute_stream().await?;
+        let path = Warehouse::data_path(table, &self.id, 0)?;
+        let store = self.job.warehouse.object_store();
+        Ok(crate::warehouse::write_parquet(store, &path, table.schema(), rows).await?)
+    }
+
+    /// Makes `suspended_users` known, computed once a run.
+    pub(super) async fn hold_suspended_users(&self) -> Result<()> {
+        let parameters = self.job.options.parameters.values();
+        self.suspended
+            .get_or_try_init(|| async {
+                session::hold(&self.context, "suspended_users", &parameters)
+                    .await
+                    .map(|_| ())
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// The moment a day's run is as of when nothing else is said: the start of that day.
+pub fn start_of_day(date: NaiveDate) -> DateTime<Utc> {
+    date.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+fn needed_sources(options: &JobOptions) -> Vec<Source> {
+    let all = Source::ALL.into_iter();
+    all.filter(|source| *source != Source::Message || options.reputation_scores.is_none())
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,124 @@
+//! A run's work folder: intermediate tables and the records of finished steps.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext, col};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::warehouse::{DataFile, Warehouse, write_parquet};
+
+/// The folder `_runs/<run>` of a warehouse.
+#[derive(Clone)]
+pub struct WorkFolder {
+    warehouse: Arc<Warehouse>,
+    run_id: String,
+}
+
+impl WorkFolder {
+    /// The folder of a run.
+    pub fn new(warehouse: Arc<Warehouse>, run_id: &str) -> Self {
+        Self {
+            warehouse,
+            run_id: run_id.to_string(),
+        }
+    }
+
+    /// The path of a file in the folder, relative to the warehouse.
+    pub fn path(&self, name: &str) -> Result<Path> {
+        Ok(Warehouse::work_path(&self.run_id, name)?)
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        self.warehouse.object_store()
+    }
+
+    /// Writes an intermediate table, in the order of the frame's rows.
+    pub async fn write_table(&self, name: &str, frame: DataFrame) -> Result<DataFile> {
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let rows = frame.execute_stream().await?;
+        let path = self.path(&format!("{name}.parquet"))?;
+        Ok(write_parquet(self.store(), &path, schema, rows).await?)
+    }
+
+    /// Writes rows at hand as an intermediate table.
+    pub async fn write_rows(&self, name: &str, rows: RecordBatch) -> Result<DataFile> {
+        let schema = rows.schema();
+        let stream = MemoryStream::try_new(vec![rows], Arc::clone(&schema), None)?;
+        let path = self.path(&format!("{name}.parquet"))?;
+        Ok(write_parquet(self.store(), &path, schema, Box::pin(stream)).await?)
+    }
+
+    /// Registers an intermediate table, whose rows are sorted by user, under its name.
+    pub async fn register_table(&self, context: &SessionContext, name: &str) -> Result<()> {
+        let url = self
+            .warehouse
+            .url()
+            .join(self.path(&format!("{name}.parquet"))?.as_ref())?;
+        let options = ParquetReadOptions::default()
+            .file_sort_order(vec![vec![col("user_id").sort(true, false)]]);
+        context
+            .register_parquet(name, url.as_str(), options)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps a value as JSON.
+    pub async fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let text = serde_json::to_vec_pretty(value)?;
+        self.write_bytes(&format!("{name}.json"), text).await
+    }
+
+    /// Keeps a file.
+    pub async fn write_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let path = self.path(name)?;
+        self.store()
+            .put(&path, PutPayload::from(bytes))
+            .await
+            .with_context(|| format!("{path} cannot be written"))?;
+        Ok(())
+    }
+
+    /// A value kept as JSON, if there is one.
+    pub async fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.path(&format!("{name}.json"))?;
+        match self.store().get(&path).await {
+            Ok(found) => {
+                let bytes = found.bytes().await?;
+                let value = serde_json::from_slice(&bytes).with_context(|| {
+                    format!("{path} is not what this version writes; remove it to redo the step")
+                })?;
+                Ok(Some(value))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{path} cannot be read")),
+        }
+    }
+}
+
+/// The single row of a frame as integers by column name.
+pub async fn single_row(frame: DataFrame) -> Result<Vec<(String, i64)>> {
+    let batches = frame.collect().await?;
+    let batch = batches
+        .iter()
+        .find(|batch| batch.num_rows() == 1)
+        .context("a query for one row gave none")?;
+    let mut values = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let numbers = datafusion::arrow::compute::cast(column, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let value = if datafusion::arrow::array::Array::is_valid(numbers, 0) {
+            numbers.value(0)
+        } else {
+            0
+        };
+        values.push((field.name().clone(), value));
+    }
+    Ok(values)
+}

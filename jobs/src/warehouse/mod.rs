@@ -1,0 +1,208 @@
+//! The warehouse: what runs publish and everybody reads. Parquet files under Delta Lake.
+//!
+//! ```text
+//! <warehouse>/closest_connections/   a Delta table; the files of a run in <run_id>/
+//! <warehouse>/reputation_scores/     likewise
+//! <warehouse>/recommendations/       likewise
+//! <warehouse>/rec_reasons/           likewise
+//! <warehouse>/runs/                  a Delta table: one row a publication, naming table versions
+//! <warehouse>/_runs/<run_id>/        working folder of a run, not a table
+//! ```
+//!
+//! A reader takes the last row of `runs` ([`Warehouse::current`]) and reads the tables at the
+//! versions named there ([`Warehouse::table_provider`]): always one whole run. A run writes its
+//! files with [`write_parquet`], checks them, and is published by [`Warehouse::publish`]. Published
+//! files are never changed or removed, so every run stays readable.
+
+mod delta;
+mod error;
+mod lock;
+mod publish;
+mod runs;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use url::Url;
+
+pub use error::WarehouseError;
+pub use lock::WarehouseLock;
+pub use publish::{Candidate, Published};
+pub use runs::{Publication, PublicationKind};
+pub use tables::{Column, PerTable, Table};
+pub use writer::{DataFile, write_parquet};
+
+use delta::DeltaLog;
+
+/// A warehouse in a folder or under a prefix of an object store. Opening it writes nothing.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    /// Ends with a slash.
+    url: Url,
+    /// The store that `url` lies in, from its root.
+    root_store: Arc<dyn ObjectStore>,
+    /// The same from the warehouse on.
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Warehouse {
+    /// The warehouse at a path or URL, there or yet to be filled. Object stores take their settings
+    /// from the usual environment variables (`AWS_…`); see [`Self::new`] for others.
+    ///
+    /// # Errors
+    /// [`WarehouseError::Location`] when it is neither; errors of making the store.
+    pub fn open(location: &str) -> Result<Self, WarehouseError> {
+        let invalid = || WarehouseError::Location {
+            location: location.to_owned(),
+        };
+        let url = if location.contains("://") {
+            Url::parse(location).map_err(|_| invalid())?
+        } else {
+            let path = absolute(FilePath::new(location)).map_err(|_| invalid())?;
+            Url::from_directory_path(path).map_err(|()| invalid())?
+        };
+        let settings = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let (root_store, _) = object_store::parse_url_opts(&url, settings)?;
+        Self::new(url, Arc::from(root_store))
+    }
+
+    /// The warehouse at a URL within a store, of which `root_store` is the root.
+    ///
+    /// # Errors
+    /// [`WarehouseError::Location`] when the URL can't hold anything.
+    pub fn new(mut url: Url, root_store: Arc<dyn ObjectStore>) -> Result<Self, WarehouseError> {
+        if url.cannot_be_a_base() {
+            return Err(WarehouseError::Location {
+                location: url.to_string(),
+            });
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        let prefix = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
+        let store = Arc::new(PrefixStore::new(Arc::clone(&root_store), prefix));
+        Ok(Self {
+            url,
+            root_store,
+            store,
+        })
+    }
+
+    /// Where the warehouse is; ends with a slash.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The store, with paths relative to the warehouse.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// Path of a part of a run's table, relative to the warehouse.
+    ///
+    /// # Errors
+    /// [`WarehouseError::RunId`] when the run id is not fit for a folder's name.
+    pub fn data_path(table: Table, run_id: &str, part: usize) -> Result<Path, WarehouseError> {
+        publish::check_run_id(run_id)?;
+        let name = format!("part-{part:05}.parquet");
+        Ok(Path::from_iter([table.name(), run_id, &name]))
+    }
+
+    /// Path of a file in a run's working folder, relative to the warehouse.
+    ///
+    /// # Errors
+    /// [`WarehouseError::RunId`] when the run id is not fit for a folder's name.
+    pub fn work_path(run_id: &str, name: &str) -> Result<Path, WarehouseError> {
+        publish::check_run_id(run_id)?;
+        Ok(Path::from_iter(["_runs", run_id, name]))
+    }
+
+    /// The files of a version of a table, sorted by path.
+    ///
+    /// # Errors
+    /// Errors of the Delta log, also when there is no such version.
+    pub async fn files(&self, table: Table, version: u64) -> Result<Vec<DataFile>, WarehouseError> {
+        let log = DeltaLog::new(self, table.name())?;
+        match log.load(Some(version)).await? {
+            Some(state) => log.files(&state),
+            None => Err(deltalake_core::DeltaTableError::NotATable(table.name().to_owned()).into()),
+        }
+    }
+
+    /// A version of a table for a DataFusion session, whose runtime must know the warehouse's store
+    /// (local disk it always does): a listing of exactly the files of that version.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub async fn table_provider(
+        &self,
+        table: Table,
+        version: u64,
+    ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        self.provider_of(table, &self.files(table, version).await?)
+    }
+
+    /// Files of a table for a DataFusion session, published or not: so a candidate is checked.
+    ///
+    /// # Errors
+    /// Errors of DataFusion.
+    pub fn provider_of(
+        &self,
+        table: Table,
+        files: &[DataFile],
+    ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        // A listing of nothing is refused, or worse, lists everything.
+        if files.is_empty() {
+            return Ok(Arc::new(EmptyTable::new(table.schema())));
+        }
+        let mut urls = Vec::with_capacity(files.len());
+        for file in files {
+            urls.push(ListingTableUrl::try_new(self.url_of(&file.path)?, None)?);
+        }
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(table.schema());
+        Ok(Arc::new(ListingTable::try_new(config)?))
+    }
+
+    /// URL of a path relative to the warehouse.
+    fn url_of(&self, path: &str) -> Result<Url, WarehouseError> {
+        self.url.join(path).map_err(|_| WarehouseError::Location {
+            location: format!("{}{path}", self.url),
+        })
+    }
+}
+
+/// The path without links, `.` and `..`, of a folder that may not be there yet.
+fn absolute(path: &FilePath) -> std::io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(error);
+            };
+            let parent = if parent.as_os_str().is_empty() {
+                FilePath::new(".")
+            } else {
+                parent
+            };
+            Ok(absolute(parent)?.join(name))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,7 @@
+-- severity: error
+-- Every reason is a closest connection of the user.
+SELECT count(*)
+FROM rec_reasons
+LEFT ANTI JOIN closest_connections
+  ON rec_reasons.user_id = closest_connections.user_id
+ AND rec_reasons.reason_id = closest_connections.closest_connection

@@ -1,0 +1,11 @@
+-- The published table of closest connections.
+-- in: user_connections    grain: user, closest connection    key: user_id, closest_connection
+SELECT user_id, connection['id'] AS closest_connection,
+       CAST(ratio(connection['weight'], $lookback_seconds) AS DECIMAL(18, 8)) AS weight,
+       CAST(rank AS INT) AS rank
+FROM (
+    SELECT user_id, unnest(connections) AS connection,
+           unnest(generate_series(1, CAST(array_length(connections) AS BIGINT))) AS rank
+    FROM user_connections
+)
+ORDER BY user_id, rank

@@ -1,0 +1,156 @@
+//! The session: one builder, one function registry, for every binary.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::MemTable;
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
+use datafusion::datasource::TableProvider;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use graph_recs_udfs::model::Model;
+use graph_recs_udfs::scan::{RecordTable, Source};
+
+use crate::input::Input;
+use crate::plans::{Plan, plan};
+
+/// What a session is built from.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Partitions of a plan, and so the threads that work on it.
+    pub threads: usize,
+    /// Bytes that operators may hold before they spill; unlimited without one.
+    pub memory_limit: Option<usize>,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Where operators spill to; the system's temporary folder without one.
+    pub spill_folder: Option<PathBuf>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads,
+            memory_limit: None,
+            batch_size: 8192,
+            spill_folder: None,
+        }
+    }
+}
+
+impl Engine {
+    /// A session with all functions, `reputation` scoring with `model`.
+    pub fn session(&self, model: Arc<Model>) -> Result<SessionContext> {
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(bytes) = self.memory_limit {
+            let consumers_named = std::num::NonZeroUsize::MIN.saturating_add(4);
+            let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), consumers_named);
+            runtime = runtime.with_memory_pool(Arc::new(pool));
+        }
+        if let Some(folder) = &self.spill_folder {
+            let mode = DiskManagerMode::Directories(vec![folder.clone()]);
+            runtime =
+                runtime.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
+        }
+        let context = SessionContext::new_with_config_rt(self.config(), runtime.build_arc()?);
+        for function in graph_recs_udfs::scalar_functions(model) {
+            context.register_udf((*function).clone());
+        }
+        for function in graph_recs_udfs::aggregate_functions() {
+            context.register_udaf((*function).clone());
+        }
+        Ok(context)
+    }
+
+    /// All settings that the plans depend on.
+    fn config(&self) -> SessionConfig {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.threads)
+            .with_batch_size(self.batch_size)
+            .with_information_schema(true);
+        let options = config.options_mut();
+        // Second degree: the list side is broadcast, the other keeps its order by user, so that each user's rows
+        // stay together and are added up and dropped one user at a time.
+        options.optimizer.subset_repartition_threshold = 1;
+        options.optimizer.join_reordering = false;
+        options.optimizer.hash_join_single_partition_threshold = usize::MAX;
+        options.optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
+        config
+    }
+}
+
+/// Registers the day's sources as tables of schema `raw`.
+pub fn register_input(context: &SessionContext, input: &Input) -> Result<()> {
+    let catalog = context
+        .catalog("datafusion")
+        .ok_or_else(|| DataFusionError::Internal("the session has no default catalog".into()))?;
+    catalog.register_schema(
+        "raw",
+        Arc::new(datafusion::catalog::MemorySchemaProvider::new()),
+    )?;
+    for source in Source::ALL {
+        if let Some(files) = input.files(source) {
+            let table = RecordTable::new(
+                source,
+                input.store_url().clone(),
+                input.root().clone(),
+                files.to_vec(),
+            );
+            context.register_table(format!("raw.{}", source.table_name()), Arc::new(table))?;
+        }
+    }
+    Ok(())
+}
+
+/// The plan `name` with its parameters put in, ready to run.
+pub async fn query(
+    context: &SessionContext,
+    name: &str,
+    parameters: &HashMap<String, ScalarValue>,
+) -> Result<DataFrame> {
+    let plan = plan(name).ok_or_else(|| plan_datafusion_err!("there is no plan named {name}"))?;
+    query_plan(context, plan, parameters).await
+}
+
+/// As [`query`], for a plan at hand.
+pub async fn query_plan(
+    context: &SessionContext,
+    plan: &Plan,
+    parameters: &HashMap<String, ScalarValue>,
+) -> Result<DataFrame> {
+    let in_file = |error: DataFusionError| error.context(format!("sql/{}", plan.path));
+    let frame = context.sql(plan.sql).await.map_err(in_file)?;
+    frame
+        .with_param_values(parameters.clone().into_iter().collect::<Vec<_>>())
+        .map_err(in_file)
+}
+
+/// Makes the plan `name` known as a view of that name, computed whenever it is used.
+pub async fn define(
+    context: &SessionContext,
+    name: &str,
+    parameters: &HashMap<String, ScalarValue>,
+) -> Result<()> {
+    let view = query(context, name, parameters).await?.into_view();
+    context.register_table(name, view)?;
+    Ok(())
+}
+
+/// Computes the plan `name` now and keeps its rows in memory as a table of that name: for small results that
+/// several plans use.
+pub async fn hold(
+    context: &SessionContext,
+    name: &str,
+    parameters: &HashMap<String, ScalarValue>,
+) -> Result<Arc<dyn TableProvider>> {
+    let frame = query(context, name, parameters).await?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let partitions = frame.collect_partitioned().await?;
+    let table: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, partitions)?);
+    context.register_table(name, Arc::clone(&table))?;
+    Ok(table)
+}

@@ -1,0 +1,7 @@
+-- All messages whose id is not their own. Of each id the smallest by (created_at, user_id, body) counts: rank 1.
+-- in: message_records, duplicate_ids    grain: record
+SELECT id, created_at, user_id, body, week,
+       row_number() OVER (PARTITION BY id ORDER BY created_at, user_id, body) AS rank
+FROM message_records
+WHERE left_out IS NULL
+  AND id IN (SELECT id FROM duplicate_ids)

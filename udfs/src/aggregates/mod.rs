@@ -1,0 +1,42 @@
+//! The aggregate functions that turn rows into the project's results.
+//!
+//! | function | one group | one row | gives |
+//! |---|---|---|---|
+//! | [`TopConnections`] | a user | an engagement with another user | the closest connections |
+//! | [`WeeklyDocument`] | a user's week | a message | the document that the reputation model reads |
+//! | [`SecondDegree`] | a user | a closest connection with its own closest connections | the recommendations and their reasons |
+//!
+//! All three are [`GroupsAccumulator`](datafusion::logical_expr::GroupsAccumulator)s that log the rows of all groups in
+//! one place, compactly and tagged with their group, and do the work when the groups are emitted: arranged by group, one
+//! group at a time, with scratch memory that is reused. So there is no allocation per group, [`size`] is a matter of
+//! adding up a few capacities (DataFusion spills by it), and a partial state is simply the logged rows as nested lists.
+//! What is computed depends on the set of rows alone, not on their order, batches or partitions.
+//!
+//! [`size`]: datafusion::logical_expr::GroupsAccumulator::size
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+
+mod arguments;
+mod log;
+mod second_degree;
+mod single_group;
+mod top_connections;
+mod weekly_document;
+
+#[cfg(test)]
+mod tests;
+
+pub use second_degree::SecondDegree;
+pub use top_connections::TopConnections;
+pub use weekly_document::WeeklyDocument;
+
+/// Every aggregate function of this crate, to be registered by name.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(TopConnections::default())),
+        Arc::new(AggregateUDF::from(WeeklyDocument::default())),
+        Arc::new(AggregateUDF::from(SecondDegree::default())),
+    ]
+}

@@ -1,0 +1,326 @@
+//! The input arrays of `second_degree`, kept as they came, without copies, until their groups are emitted.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Fields, Int32Type, Int64Type};
+use datafusion::arrow;
+use datafusion::common::{Result, exec_datafusion_err, exec_err};
+
+use super::super::arguments::{field, list_array, lists, numbers, selected, struct_array, structs};
+use super::super::log::{Grouped, RowLog};
+use super::NAME;
+
+/// An element of a list of candidates.
+pub(super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::from(vec![
+        field("id", DataType::Int32),
+        field("weight", DataType::Int64),
+        field("pred", DataType::Int64),
+        field("suspended", DataType::Boolean),
+    ])
+});
+
+/// The lists of candidates of a batch.
+#[derive(Debug)]
+pub(super) struct CandidateLists {
+    lists: ListArray,
+    ids: Int32Array,
+    weights: Int64Array,
+    preds: Int64Array,
+    suspended: BooleanArray,
+}
+
+impl CandidateLists {
+    /// Reads lists of structs, whose fields count by position. Fails where an element that is in use lacks its id or
+    /// weight.
+    pub(super) fn read(array: &ListArray, filter: Option<&BooleanArray>) -> Result<Self> {
+        let elements = structs(array, "candidates")?;
+        let columns = elements.columns();
+        let suspended = columns.get(3).and_then(|column| column.as_boolean_opt());
+        let suspended =
+            suspended.ok_or_else(|| exec_datafusion_err!("{NAME}: suspended must be Boolean"))?;
+        let this = Self {
+            lists: array.clone(),
+            ids: numbers::<Int32Type>(columns, 0, "candidates.id")?.clone(),
+            weights: numbers::<Int64Type>(columns, 1, "candidates.weight")?.clone(),
+            preds: numbers::<Int64Type>(columns, 2, "candidates.pred")?.clone(),
+            suspended: suspended.clone(),
+        };
+        if elements.null_count() + this.ids.null_count() + this.weights.null_count() > 0 {
+            let unusable = |at: usize| {
+                elements.is_null(at) || this.ids.is_null(at) || this.weights.is_null(at)
+            };
+            if (0..array.len()).any(|row| selected(filter, row) && this.range(row).any(unusable)) {
+                return exec_err!("{NAME}: a candidate's id and weight must not be null");
+            }
+        }
+        Ok(this)
+    }
+
+    /// Where the elements of that list are.
+    fn range(&self, row: usize) -> Range<usize> {
+        range(&self.lists, row)
+    }
+
+    /// The list of that row.
+    pub(super) fn get(&self, row: usize) -> CandidateList<'_> {
+        let range = self.range(row);
+        CandidateList {
+            ids: &self.ids.values()[range.clone()],
+            weights: &self.weights.values()[range.clone()],
+            start: range.start,
+            all: self,
+        }
+    }
+
+    /// The same lists with the field names of a state.
+    pub(super) fn renamed(&self) -> Result<ListArray> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.ids.clone()),
+            Arc::new(self.weights.clone()),
+            Arc::new(self.preds.clone()),
+            Arc::new(self.suspended.clone()),
+        ];
+        let elements = Arc::new(struct_array(&CANDIDATE, columns)?);
+        list_array(
+            self.lists.offsets().clone(),
+            elements,
+            self.lists.nulls().cloned(),
+        )
+    }
+}
+
+/// One list of candidates.
+#[derive(Clone, Copy)]
+pub(super) struct CandidateList<'a> {
+    pub(super) ids: &'a [i32],
+    pub(super) weights: &'a [i64],
+    start: usize,
+    all: &'a CandidateLists,
+}
+
+impl CandidateList<'_> {
+    /// The reputation of element `at`, in millionths.
+    pub(super) fn pred(&self, at: usize) -> Option<i64> {
+        let at = self.start + at;
+        self.all
+            .preds
+            .is_valid(at)
+            .then(|| self.all.preds.value(at))
+    }
+
+    /// Whether element `at` is suspended; not if unknown.
+    pub(super) fn suspended(&self, at: usize) -> bool {
+        let at = self.start + at;
+        self.all.suspended.is_valid(at) && self.all.suspended.value(at)
+    }
+}
+
+/// The lists of followed users of a batch.
+#[derive(Debug)]
+pub(super) struct FollowedLists {
+    lists: ListArray,
+    ids: Int32Array,
+}
+
+impl FollowedLists {
+    /// Reads lists of ids; fails where an id in use is null.
+    pub(super) fn read(
+        columns: &[ArrayRef],
+        at: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<Self> {
+        let array = lists(columns, at, "followed")?;
+        let ids = numbers::<Int32Type>(std::slice::from_ref(array.values()), 0, "followed")?;
+        let holds_null = |row: usize| range(array, row).any(|at| ids.is_null(at));
+        if ids.null_count() > 0
+            && (0..array.len()).any(|row| selected(filter, row) && holds_null(row))
+        {
+            return exec_err!("{NAME}: a followed id must not be null");
+        }
+        Ok(Self {
+            lists: array.clone(),
+            ids: ids.clone(),
+        })
+    }
+
+    /// The list of that row; empty for null.
+    pub(super) fn get(&self, row: usize) -> &[i32] {
+        &self.ids.values()[range(&self.lists, row)]
+    }
+}
+
+/// Where the elements of a list are; none for null.
+fn range(lists: &ListArray, row: usize) -> Range<usize> {
+    if lists.is_null(row) {
+        return 0..0;
+    }
+    let offsets: &OffsetBuffer<i32> = lists.offsets();
+    offsets[row] as usize..offsets[row + 1] as usize
+}
+
+/// The part of the buffers that these lists refer to, in bytes. Slices of one large array each count for their share.
+fn spanned(lists: &ListArray, element_bits: usize) -> usize {
+    let offsets = lists.value_offsets();
+    let elements = match (offsets.first(), offsets.last()) {
+        (Some(&first), Some(&last)) => (last - first) as usize,
+        _ => 0,
+    };
+    (elements * element_bits).div_ceil(8) + size_of_val(offsets)
+}
+
+/// One path list or followed list of a group: where it lies and, for path lists, whose candidates they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListRef {
+    group: u32,
+    batch: u32,
+    pub(super) row: u32,
+    pub(super) reason_id: i32,
+}
+
+impl Grouped for ListRef {
+    fn group(&self) -> u32 {
+        self.group
+    }
+    fn set_group(&mut self, group: u32) {
+        self.group = group;
+    }
+}
+
+#[derive(Debug)]
+struct Batch<L> {
+    /// None when no row refers to it any more.
+    lists: Option<L>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// The batches that rows still refer to, and those rows.
+#[derive(Debug)]
+pub(super) struct Held<L> {
+    pub(super) rows: RowLog<ListRef>,
+    batches: VecDeque<Batch<L>>,
+    /// The number of the first batch in `batches`.
+    first: u32,
+    bytes: usize,
+}
+
+impl<L> Default for Held<L> {
+    fn default() -> Self {
+        Self {
+            rows: RowLog::default(),
+            batches: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Held<CandidateLists> {
+    /// Keeps the lists of `(row, group, reason_id)`, leaving out those without elements.
+    pub(super) fn hold(
+        &mut self,
+        lists: CandidateLists,
+        rows: impl Iterator<Item = (usize, usize, i32)>,
+    ) -> Result<()> {
+        // Ids, weights, reputations, and a bit each for suspended and two validities.
+        let bytes = spanned(&lists.lists, 8 * (4 + 8 + 8) + 3);
+        self.push(lists, bytes, |lists, row| lists.range(row).is_empty(), rows)
+    }
+}
+
+impl Held<FollowedLists> {
+    /// Keeps the lists of `(row, group)`, leaving out those without elements.
+    pub(super) fn hold(
+        &mut self,
+        lists: FollowedLists,
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        let bytes = spanned(&lists.lists, 8 * 4);
+        let rows = rows.map(|(row, group)| (row, group, 0));
+        self.push(
+            lists,
+            bytes,
+            |lists, row| range(&lists.lists, row).is_empty(),
+            rows,
+        )
+    }
+}
+
+impl<L> Held<L> {
+    fn push(
+        &mut self,
+        lists: L,
+        bytes: usize,
+        is_empty: impl Fn(&L, usize) -> bool,
+        rows: impl Iterator<Item = (usize, usize, i32)>,
+    ) -> Result<()> {
+        let number = u32::try_from(self.batches.len())
+            .ok()
+            .and_then(|n| self.first.checked_add(n));
+        let Some(batch) = number else {
+            return exec_err!("{NAME}: too many batches");
+        };
+        let before = self.rows.len();
+        for (row, group, reason_id) in rows.filter(|&(row, ..)| !is_empty(&lists, row)) {
+            self.rows.check_room(1)?;
+            self.rows.push(ListRef {
+                group: group as u32,
+                batch,
+                row: row as u32,
+                reason_id,
+            });
+        }
+        let rows = self.rows.len() - before;
+        if rows > 0 {
+            self.batches.push_back(Batch {
+                lists: Some(lists),
+                rows,
+                bytes,
+            });
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// The batch that a row refers to.
+    pub(super) fn lists(&self, row: &ListRef) -> Result<&L> {
+        let batch = self.batches.get((row.batch - self.first) as usize);
+        let lists = batch.and_then(|batch| batch.lists.as_ref());
+        lists.ok_or_else(|| exec_datafusion_err!("{NAME}: a batch was dropped too early"))
+    }
+
+    /// Forgets the rows of the first groups and drops the batches that are no longer referred to.
+    pub(super) fn remove_groups(&mut self, emitted: usize) {
+        for row in self
+            .rows
+            .iter()
+            .filter(|row| (row.group as usize) < emitted)
+        {
+            if let Some(batch) = self.batches.get_mut((row.batch - self.first) as usize) {
+                batch.rows -= 1;
+                if batch.rows == 0 {
+                    batch.lists = None;
+                    self.bytes -= batch.bytes;
+                }
+            }
+        }
+        self.rows.remove_groups(emitted);
+        while self.batches.front().is_some_and(|batch| batch.rows == 0) {
+            self.batches.pop_front();
+            self.first += 1;
+        }
+        if self.batches.is_empty() {
+            self.first = 0;
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.rows.size() + self.bytes + self.batches.capacity() * size_of::<Batch<L>>()
+    }
+}

@@ -1,0 +1,255 @@
+//! From a cleaned document to the ids of its known words.
+
+use super::error::ModelError;
+use hashbrown::HashTable;
+
+/// The model's words; a word's id is its line in `vocabulary.txt`, counted from 0.
+#[derive(Clone)]
+pub struct Vocabulary {
+    /// All words, one after the other.
+    bytes: Vec<u8>,
+    /// Where each word ends in `bytes`.
+    ends: Vec<u32>,
+    index: HashTable<u32>,
+}
+
+impl Vocabulary {
+    /// Reads `vocabulary.txt`: one word a line, most frequent first.
+    ///
+    /// # Errors
+    /// A line that is empty, holds white space or is there twice.
+    pub fn parse(text: &[u8]) -> Result<Self, ModelError> {
+        let mut vocabulary = Self {
+            bytes: Vec::with_capacity(text.len()),
+            ends: Vec::new(),
+            index: HashTable::new(),
+        };
+        let lines = text.strip_suffix(b"\n").unwrap_or(text);
+        if lines.is_empty() {
+            return Ok(vocabulary);
+        }
+        for (number, word) in lines.split(|&byte| byte == b'\n').enumerate() {
+            let refuse = |reason| ModelError::Word {
+                line: number + 1,
+                word: String::from_utf8_lossy(word).chars().take(100).collect(),
+                reason,
+            };
+            if word.is_empty() {
+                return Err(refuse("is an empty line; remove it"));
+            }
+            if !word.is_ascii() || word.iter().any(|&byte| is_space(byte)) {
+                return Err(refuse(
+                    "is not a word of cleaned text: those are ASCII without white space",
+                ));
+            }
+            if vocabulary.id(word).is_some() {
+                return Err(refuse("is there a second time; each word has one line"));
+            }
+            vocabulary.push(word);
+        }
+        Ok(vocabulary)
+    }
+
+    fn push(&mut self, word: &[u8]) {
+        // Files are bounded far below 4 GiB, so neither cast can wrap.
+        let id = self.ends.len() as u32;
+        self.bytes.extend_from_slice(word);
+        self.ends.push(self.bytes.len() as u32);
+        let (bytes, ends) = (&self.bytes, &self.ends);
+        self.index
+            .insert_unique(hash(word), id, |&id| hash(slice(bytes, ends, id)));
+    }
+
+    /// Number of words.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no word.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A word's id, if it is known.
+    #[inline]
+    #[must_use]
+    pub fn id(&self, word: &[u8]) -> Option<u32> {
+        self.index
+            .find(hash(word), |&id| slice(&self.bytes, &self.ends, id) == word)
+            .copied()
+    }
+
+    /// The word of an id; empty when there is no such id.
+    #[must_use]
+    pub fn word(&self, id: u32) -> &str {
+        std::str::from_utf8(slice(&self.bytes, &self.ends, id)).unwrap_or("")
+    }
+}
+
+impl std::fmt::Debug for Vocabulary {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Vocabulary({} words)", self.len())
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
+    let id = id as usize;
+    let start = match id.checked_sub(1) {
+        Some(before) => ends.get(before).copied().unwrap_or(0),
+        None => 0,
+    };
+    let end = ends.get(id).copied().unwrap_or(start);
+    bytes.get(start as usize..end as usize).unwrap_or(&[])
+}
+
+/// A hash for words: eight bytes at a time, folded by a 128-bit product. The table that it serves is fixed once
+/// loaded, so nobody can fill it with collisions.
+#[inline]
+fn hash(word: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        (product >> 64) as u64 ^ product as u64
+    };
+    let mut state = word.len() as u64 ^ 0x2d35_8dcc_aa6c_78a5;
+    let mut chunks = word.chunks_exact(8);
+    for chunk in &mut chunks {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        state = fold(state ^ u64::from_le_bytes(eight), FACTOR);
+    }
+    let mut rest = [0; 8];
+    for (to, from) in rest.iter_mut().zip(chunks.remainder()) {
+        *to = *from;
+    }
+    fold(state ^ u64::from_le_bytes(rest), FACTOR ^ 0x5555_5555)
+}
+
+/// White space as Python's `str.split` has it, within ASCII.
+#[inline]
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | 9..=13 | 28..=31)
+}
+
+/// The words of a cleaned text.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| is_space(byte))
+        .filter(|word| !word.is_empty())
+}
+
+/// How a document becomes token ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tokenizer {
+    /// The white-space separated words of `clean_body`, then those of `clean_link_desc`; unknown words are dropped.
+    Plain,
+}
+
+impl Tokenizer {
+    /// Calls `emit` for every word of a document that the tokenizer sees, known or not, in order.
+    pub fn for_each_word<'a>(
+        self,
+        clean_body: &'a [u8],
+        clean_link_desc: &'a [u8],
+        emit: impl FnMut(&'a [u8]),
+    ) {
+        match self {
+            Self::Plain => words(clean_body)
+                .chain(words(clean_link_desc))
+                .for_each(emit),
+        }
+    }
+
+    /// Appends a document's token ids to `tokens`: of the known words the last `max_tokens`.
+    pub fn tokenize(
+        self,
+        vocabulary: &Vocabulary,
+        max_tokens: usize,
+        clean_body: &[u8],
+        clean_link_desc: &[u8],
+        tokens: &mut Vec<u32>,
+    ) {
+        let start = tokens.len();
+        self.for_each_word(clean_body, clean_link_desc, |word| {
+            tokens.extend(vocabulary.id(word));
+        });
+        let excess = (tokens.len() - start).saturating_sub(max_tokens);
+        tokens.drain(start..start + excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokenize(vocabulary: &Vocabulary, max_tokens: usize, body: &str, desc: &str) -> Vec<u32> {
+        let mut tokens = vec![];
+        Tokenizer::Plain.tokenize(
+            vocabulary,
+            max_tokens,
+            body.as_bytes(),
+            desc.as_bytes(),
+            &mut tokens,
+        );
+        tokens
+    }
+
+    #[test]
+    fn ids_are_lines() {
+        let vocabulary = Vocabulary::parse(b"the\nspy\ninternationalisation\n").unwrap();
+        assert_eq!(vocabulary.len(), 3);
+        assert_eq!(vocabulary.id(b"spy"), Some(1));
+        assert_eq!(vocabulary.id(b"internationalisation"), Some(2));
+        assert_eq!(vocabulary.id(b"sp"), None);
+        assert_eq!(vocabulary.id(b""), None);
+        assert_eq!(vocabulary.word(2), "internationalisation");
+        assert_eq!(vocabulary.word(3), "");
+        assert!(Vocabulary::parse(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn words_that_are_none_are_refused() {
+        for (text, line) in [
+            (&b"a\n\nb"[..], 2),
+            (b"a\nb\na\n", 3),
+            (b"a b\n", 1),
+            (b"a\nb\r\n", 2),
+            ("caf\u{e9}\n".as_bytes(), 1),
+            (b"\n\n", 1),
+        ] {
+            match Vocabulary::parse(text) {
+                Err(ModelError::Word { line: found, .. }) => assert_eq!(found, line, "{text:?}"),
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_split_as_python_does_and_unknown_words_are_dropped() {
+        let vocabulary = Vocabulary::parse(b"a\nb\nc\n").unwrap();
+        let body = "  a\tb\x0bnew\x1cc\x1f\x0c\r\nb\x00 ";
+        // NUL is no white space: the last word is "b\0", which is unknown.
+        assert_eq!(tokenize(&vocabulary, 9, body, " c  a"), [0, 1, 2, 2, 0]);
+        assert!(tokenize(&vocabulary, 9, " new ", "").is_empty());
+    }
+
+    #[test]
+    fn the_last_tokens_are_kept() {
+        let vocabulary = Vocabulary::parse(b"a\nb\nc\n").unwrap();
+        assert_eq!(tokenize(&vocabulary, 3, "a a b x b", "c c y"), [1, 2, 2]);
+        let mut tokens = vec![7];
+        Tokenizer::Plain.tokenize(&vocabulary, 1, b"a b", b"", &mut tokens);
+        assert_eq!(tokens, [7, 1]);
+    }
+
+    #[test]
+    fn many_words_are_found_again() {
+        let text: String = (0..50_000).map(|n| format!("w{n:x}\n")).collect();
+        let vocabulary = Vocabulary::parse(text.as_bytes()).unwrap();
+        for n in (0..50_000).step_by(17) {
+            assert_eq!(vocabulary.id(format!("w{n:x}").as_bytes()), Some(n));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+use super::*;
+
+/// A line with these members after the needed ones, which the last of a name overrides.
+fn with(members: &str) -> String {
+    let comma = if members.is_empty() { "" } else { "," };
+    format!(
+        r#"{{"id":7,"body":"Hi","created_at":"1970-01-01T00:00:05Z","user_id":3{comma}{members}}}"#
+    )
+}
+
+const PLAIN: Message<'_> = Message {
+    id: 7,
+    user_id: 3,
+    created_at: 5,
+    recommended: false,
+    body: "Hi",
+    link_description: "",
+};
+
+/// Reads the line and checks what comes out.
+fn check(line: &str, expected: Result<Message<'_>, Reason>) {
+    assert_eq!(
+        MessageParser::new().parse(line.as_bytes()),
+        expected,
+        "{line}"
+    );
+}
+
+#[test]
+fn reads_messages() {
+    check(&with(""), Ok(PLAIN));
+    check(&format!(" {}\t\r\n", with("")), Ok(PLAIN));
+    check(
+        &with(r#""recommended":true"#),
+        Ok(Message {
+            recommended: true,
+            ..PLAIN
+        }),
+    );
+    for other in [
+        r#""recommended":"true""#,
+        r#""recommended":1"#,
+        r#""recommended":null"#,
+    ] {
+        check(&with(other), Ok(PLAIN));
+    }
+    check(
+        &with(r#""id":-9223372036854775808"#),
+        Ok(Message {
+            id: i64::MIN,
+            ..PLAIN
+        }),
+    );
+    check(&with(r#""body":"""#), Ok(Message { body: "", ..PLAIN }));
+    check(
+        &with(r#""a":[1,-2.5e+3,{"id":9,"body":[]}],"b":{"links":[{"description":"x"}]}"#),
+        Ok(PLAIN),
+    );
+}
+
+#[test]
+fn reads_the_first_link() {
+    for (links, expected) in [
+        (r#"[{"description":"d"}]"#, "d"),
+        (
+            r#"[{"url":"u","description":"d","x":{"description":"y"}},{"description":"e"}]"#,
+            "d",
+        ),
+        (r#"[{"description":"c","description":"d"}]"#, "d"),
+        (r#"[{"description":"c","description":null}]"#, ""),
+        (r#"[{"description":5}]"#, ""),
+        (r#"[{},{"description":"e"}]"#, ""),
+        (r#"[null,{"description":"e"}]"#, ""),
+        (r#"[[{"description":"e"}]]"#, ""),
+        ("[]", ""),
+        ("null", ""),
+        (r#"{"description":"d"}"#, ""),
+        (r#"[{"description":"d"}],"links":[]"#, ""),
+    ] {
+        let message = Message {
+            link_description: expected,
+            ..PLAIN
+        };
+        check(&with(&format!(r#""links":{links}"#)), Ok(message));
+    }
+}
+
+#[test]
+fn user_id_goes_before_the_users_id() {
+    let line = |members: &str| {
+        format!(r#"{{"id":7,"body":"Hi","created_at":"1970-01-01 00:00:05",{members}}}"#)
+    };
+    check(&line(r#""user":{"name":"x","id":3}"#), Ok(PLAIN));
+    check(&line(r#""user":{"id":3},"user_id":null"#), Ok(PLAIN));
+    check(&line(r#""user_id":3,"user":{"id":4}"#), Ok(PLAIN));
+    check(&line(r#""user":{"id":4,"id":3}"#), Ok(PLAIN));
+    check(
+        &line(r#""user":{"id":4},"user":{}"#),
+        Err(Reason::MissingField),
+    );
+    check(&line(r#""user":{"id":null}"#), Err(Reason::MissingField));
+    check(&line(r#""user":[{"id":4}]"#), Err(Reason::MissingField));
+    check(&line(r#""user":{"id":"4"}"#), Err(Reason::WrongType));
+    check(
+        &line(r#""user":{"id":3},"user_id":"3""#),
+        Err(Reason::WrongType),
+    );
+}
+
+#[test]
+fn the_last_of_a_name_counts() {
+    check(&with(r#""id":"x","id":8"#), Ok(Message { id: 8, ..PLAIN }));
+    check(&with(r#""id":"x""#), Err(Reason::WrongType));
+    check(
+        &with(r#""\u0062o\u0064y":"escaped name""#),
+        Ok(Message {
+            body: "escaped name",
+            ..PLAIN
+        }),
+    );
+    check(
+        &with(r#""links":[{"\u0064escription":"d"}]"#),
+        Ok(Message {
+            link_description: "d",
+            ..PLAIN
+        }),
+    );
+}
+
+#[test]
+fn decodes_strings() {
+    for (raw, expected) in [
+        (r"caf\u00E9 \u2191", "caf\u{e9} \u{2191}"),
+        (r#"\"\\\/\b\f\n\r\t\u0000"#, "\"\\/\u{8}\u{c}\n\r\t\0"),
+        (r"\ud83d\ude80!", "\u{1f680}!"),
+        (r"\uDBFF\uDFFF", "\u{10ffff}"),
+        (r"@\ud83d", "@\u{fffd}"),
+        (r"\ud83d\ud83d\ude80", "\u{fffd}\u{1f680}"),
+        (r"\ude80\ud83d", "\u{fffd}\u{fffd}"),
+        (r"\ud83dx\ude80", "\u{fffd}x\u{fffd}"),
+        (r"\ud83d\n\u0041", "\u{fffd}\nA"),
+        (r"\\u0041", r"\u0041"),
+        ("caf\u{e9}\u{7f}\u{1f680}", "caf\u{e9}\u{7f}\u{1f680}"),
+    ] {
+        check(
+            &with(&format!(r#""body":"{raw}""#)),
+            Ok(Message {
+                body: expected,
+                ..PLAIN
+            }),
+        );
+        let links = format!(r#""links":[{{"description":"{raw}"}}]"#);
+        check(
+            &with(&links),
+            Ok(Message {
+                link_description: expected,
+                ..PLAIN
+            }),
+        );
+    }
+    check(
+        &with(r#""created_at":"1970\u002d01-01 00:00:05""#),
+        Ok(PLAIN),
+    );
+}
+
+#[test]
+fn buffers_do_not_leak_from_line_to_line() {
+    let mut parser = MessageParser::new();
+    let first = with(r#""body":"a long \u0041 body","links":[{"description":"\u0042"}]"#);
+    assert_eq!(
+        parser.parse(first.as_bytes()).unwrap().body,
+        "a long A body"
+    );
+    assert_eq!(
+        parser
+            .parse(with(r#""body":"\n""#).as_bytes())
+            .unwrap()
+            .body,
+        "\n"
+    );
+    assert_eq!(parser.parse(with("").as_bytes()), Ok(PLAIN));
+}
+
+#[test]
+fn gives_the_first_reason() {
+    for (members, reason) in [
+        (r#""id":null"#, Reason::MissingField),
+        (r#""id":1.0"#, Reason::WrongType),
+        (r#""id":1e3"#, Reason::WrongType),
+        (r#""id":true"#, Reason::WrongType),
+        (r#""id":9223372036854775808"#, Reason::OutOfRange),
+        (r#""user_id":0"#, Reason::OutOfRange),
+        (r#""user_id":-3"#, Reason::OutOfRange),
+        (r#""user_id":2147483648"#, Reason::OutOfRange),
+        (r#""user_id":"3""#, Reason::WrongType),
+        (r#""created_at":"yesterday""#, Reason::NoSuchDate),
+        (r#""created_at":"""#, Reason::MissingField),
+        (r#""created_at":5"#, Reason::WrongType),
+        (r#""body":null"#, Reason::MissingField),
+        (r#""body":["Hi"]"#, Reason::WrongType),
+        (r#""body":null,"id":"x""#, Reason::WrongType),
+        (r#""body":null,"x":NaN"#, Reason::NotJson),
+    ] {
+        check(&with(members), Err(reason));
+    }
+    check(r#"{"id": 2}"#, Err(Reason::MissingField));
+    check("{}", Err(Reason::MissingField));
+    for json in ["[1,2]", "5", "null", "\"{}\""] {
+        check(json, Err(Reason::WrongType));
+    }
+    assert_eq!(
+        MessageParser::new().parse(b"{\"id\":\"\xff\xfe"),
+        Err(Reason::NotUtf8)
+    );
+}
+
+#[test]
+fn refuses_what_is_not_json() {
+    for value in [
+        "",
+        "nul",
+        "nulll",
+        "True",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "01",
+        "-",
+        "-01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "1_0",
+        "'a'",
+        "\"a",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\u123\"",
+        "\"\\u+123\"",
+        "\"a\tb\"",
+        "\"a\nb\"",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1",
+        "[",
+        "]",
+        "[1}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{a:1}",
+        "{1:1}",
+        "{\"a\" 1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1",
+        "{",
+        "1}",
+        "1,,",
+        "\u{feff}1",
+        "\u{a0}1",
+        "/**/1",
+        "1 // x",
+    ] {
+        check(&with(&format!(r#""x":{value}"#)), Err(Reason::NotJson));
+        if value != "1,," {
+            check(value, Err(Reason::NotJson));
+        }
+    }
+    check(&format!("{} x", with("")), Err(Reason::NotJson));
+    check(&format!("{}{}", with(""), with("")), Err(Reason::NotJson));
+    check(&with("").replace("Hi", "H\u{1}i"), Err(Reason::NotJson));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = |levels: usize| {
+            with(&format!(
+                r#""x":{}1{}"#,
+                open.repeat(levels),
+                close.repeat(levels)
+            ))
+        };
+        check(&nested(127), Ok(PLAIN));
+        check(&nested(128), Err(Reason::NotJson));
+        check(&nested(1_000_000), Err(Reason::NotJson));
+        check(
+            &with(&format!(r#""x":{}"#, open.repeat(1_000_000))),
+            Err(Reason::NotJson),
+        );
+    }
+    check(
+        &with(&format!(r#""x":[{}1]"#, "[],".repeat(1000))),
+        Ok(PLAIN),
+    );
+}
+
+#[test]
+fn columns_read_like_lines() {
+    let fields = [
+        Some("7"),
+        Some("Hi"),
+        Some("1970-01-01T00:00:05"),
+        Some("3"),
+        Some("true"),
+        Some("d"),
+    ];
+    let message = Message {
+        recommended: true,
+        link_description: "d",
+        ..PLAIN
+    };
+    assert_eq!(message_from_fields(&fields), Ok(message));
+    let mut nulls = fields;
+    (nulls[4], nulls[5]) = (None, None);
+    assert_eq!(message_from_fields(&nulls), Ok(PLAIN));
+    for needed in 0..4 {
+        let mut fields = fields;
+        fields[needed] = None;
+        assert_eq!(message_from_fields(&fields), Err(Reason::MissingField));
+    }
+    assert_eq!(message_from_fields(&fields[..5]), Err(Reason::Ragged));
+}

@@ -1,0 +1,163 @@
+//! A file's bytes as a stream of chunks, decompressed.
+
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result};
+use futures::stream::{BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+
+/// Read at a time: large enough to make requests cheap, small enough to keep many scans in memory.
+const CHUNK: u64 = 4 << 20;
+/// Read at a time past the end of a range, where only the rest of one record is wanted.
+const TAIL_CHUNK: u64 = 64 << 10;
+/// Requests under way at once, so that parsing does not wait for the store.
+const READ_AHEAD: usize = 2;
+
+/// How a file is stored, told by its name's ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Plain,
+    Gzip,
+    Zstd,
+    Parquet,
+}
+
+impl Encoding {
+    pub(crate) fn of(location: &Path) -> Self {
+        match location.extension() {
+            Some("gz") => Encoding::Gzip,
+            Some("zst" | "zstd") => Encoding::Zstd,
+            Some("parquet") => Encoding::Parquet,
+            _ => Encoding::Plain,
+        }
+    }
+}
+
+/// The bytes of `location` from `range.start` on. They go on past `range.end`, in smaller chunks, to the end of
+/// the file: whoever reads a range stops when it has the record that crosses its end.
+pub(crate) fn read(
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    range: Range<u64>,
+    size: u64,
+) -> BoxStream<'static, Result<Bytes>> {
+    futures::stream::iter(pieces(range, size))
+        .map(move |piece| {
+            let (store, location) = (Arc::clone(&store), location.clone());
+            async move {
+                store
+                    .get_range(&location, piece)
+                    .await
+                    .map_err(DataFusionError::from)
+            }
+        })
+        .buffered(READ_AHEAD)
+        .boxed()
+}
+
+/// Consecutive byte ranges from `range.start` to `size`.
+fn pieces(range: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut next = range.start;
+    std::iter::from_fn(move || {
+        if next >= size {
+            return None;
+        }
+        let start = next;
+        next = if start < range.end {
+            (start + CHUNK).min(range.end)
+        } else {
+            start + TAIL_CHUNK
+        }
+        .min(size);
+        Some(start..next)
+    })
+}
+
+/// Decompresses a whole file's chunks; members and frames that follow one another are all read.
+pub(crate) fn decode(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    encoding: Encoding,
+    location: Path,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let decoder = match encoding {
+        Encoding::Gzip => Decoder::Gzip(flate2::write::MultiGzDecoder::new(Vec::new())),
+        Encoding::Zstd => Decoder::Zstd {
+            decoder: zstd::stream::raw::Decoder::new()?,
+            in_frame: false,
+        },
+        Encoding::Plain | Encoding::Parquet => return Ok(chunks),
+    };
+    let state = (chunks, Some(decoder), location);
+    Ok(futures::stream::try_unfold(state, |(mut chunks, mut decoder, location)| async move {
+        while let Some(active) = &mut decoder {
+            let decoded = match chunks.next().await {
+                Some(chunk) => active.push(&chunk?),
+                None => decoder.take().map_or(Ok(Vec::new()), Decoder::finish),
+            };
+            let decoded = decoded.map_err(|error| {
+                DataFusionError::Execution(format!(
+                    "{location} cannot be decompressed ({error}): it is cut off or not what its ending says; \
+                     export it again"
+                ))
+            })?;
+            if !decoded.is_empty() {
+                return Ok(Some((Bytes::from(decoded), (chunks, decoder, location))));
+            }
+        }
+        Ok(None)
+    })
+    .boxed())
+}
+
+enum Decoder {
+    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
+    Zstd {
+        decoder: zstd::stream::raw::Decoder<'static>,
+        in_frame: bool,
+    },
+}
+
+impl Decoder {
+    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
+        match self {
+            Decoder::Gzip(decoder) => {
+                decoder.write_all(chunk)?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+            Decoder::Zstd { decoder, in_frame } => {
+                let mut decoded = Vec::new();
+                let mut piece = vec![0; 128 << 10];
+                let mut input = InBuffer::around(chunk);
+                loop {
+                    let mut output = OutBuffer::around(piece.as_mut_slice());
+                    let before = input.pos();
+                    let hint = decoder.run(&mut input, &mut output)?;
+                    let written = output.pos();
+                    if input.pos() > before || written > 0 {
+                        *in_frame = hint != 0;
+                    }
+                    decoded.extend_from_slice(&piece[..written]);
+                    if input.pos() == chunk.len() && written < piece.len() {
+                        return Ok(decoded);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was still held back; an error when the file ended in the middle of a member or frame.
+    fn finish(self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Decoder::Gzip(decoder) => decoder.finish(),
+            Decoder::Zstd {
+                in_frame: false, ..
+            } => Ok(Vec::new()),
+            Decoder::Zstd { in_frame: true, .. } => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Collects parsed records into the projected columns of a batch.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, RecordBatchOptions,
+    StringBuilder, TimestampSecondBuilder,
+};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, internal_err};
+
+use super::Source;
+use crate::records::{
+    Engagement, Message, MessageParser, Reason, User, parse_engagement, parse_follow, parse_user,
+};
+
+/// A parsed record of any source.
+pub(crate) enum Record<'a> {
+    Engagement(Engagement),
+    User(User),
+    Message(Message<'a>),
+}
+
+/// One source's batch under construction. A builder exists only for a column that the plan asked for.
+pub(crate) struct Columns {
+    source: Source,
+    schema: SchemaRef,
+    file: String,
+    parser: Option<MessageParser>,
+    typed: Typed,
+    /// The batch's unreadable records: row in the batch, line in the file, why, text.
+    unreadable: Vec<Unreadable>,
+    rows: usize,
+}
+
+/// The typed columns.
+#[derive(Default)]
+struct Typed {
+    user_id: Option<Int32Builder>,
+    engaged_with_user_id: Option<Int32Builder>,
+    message_id: Option<Int64Builder>,
+    timestamp: Option<TimestampSecondBuilder>,
+    suspended: Option<BooleanBuilder>,
+    recommended: Option<BooleanBuilder>,
+    body: Option<StringBuilder>,
+    link_description: Option<StringBuilder>,
+}
+
+struct Unreadable {
+    row: usize,
+    line: u64,
+    reason: Reason,
+    raw: String,
+}
+
+impl Columns {
+    pub(crate) fn new(source: Source, schema: SchemaRef, file: String) -> Self {
+        let mut typed = Typed::default();
+        for field in schema.fields() {
+            match field.name().as_str() {
+                "user_id" => typed.user_id = Some(Int32Builder::new()),
+                "engaged_with_user_id" => typed.engaged_with_user_id = Some(Int32Builder::new()),
+                "message_id" | "id" => typed.message_id = Some(Int64Builder::new()),
+                "timestamp" | "created_at" => typed.timestamp = Some(TimestampSecondBuilder::new()),
+                "suspended" => typed.suspended = Some(BooleanBuilder::new()),
+                "recommended" => typed.recommended = Some(BooleanBuilder::new()),
+                "body" => typed.body = Some(StringBuilder::new()),
+                "link_description" => typed.link_description = Some(StringBuilder::new()),
+                _ => {}
+            }
+        }
+        let parser = (source == Source::Message).then(MessageParser::new);
+        Self {
+            source,
+            schema,
+            file,
+            parser,
+            typed,
+            unreadable: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether some record of the batch is unreadable, so that its line number matters.
+    pub(crate) fn needs_lines(&self) -> bool {
+        !self.unreadable.is_empty()
+            && self
+                .schema
+                .fields()
+                .iter()
+                .any(|field| field.name() == "line")
+    }
+
+    /// Parses one record's bytes, without its line end, and adds it.
+    pub(crate) fn push_bytes(&mut self, record: &[u8], line: u64) {
+        let parsed = match self.source {
+            Source::Follow => parse_follow(record).map(Record::Engagement),
+            Source::Reply | Source::Mention | Source::Like => {
+                parse_engagement(record).map(Record::Engagement)
+            }
+            Source::User => parse_user(record).map(Record::User),
+            Source::Message => match &mut self.parser {
+                Some(parser) => match parser.parse(record) {
+                    Ok(message) => {
+                        self.typed.push(Record::Message(message));
+                        self.rows += 1;
+                        return;
+                    }
+                    Err(reason) => Err(reason),
+                },
+                None => Err(Reason::NotJson),
+            },
+        };
+        match parsed {
+            Ok(record) => self.push(record),
+            Err(reason) => self.push_unreadable(reason, line, || escaped(record)),
+        }
+    }
+
+    /// Adds a readable record.
+    pub(crate) fn push(&mut self, record: Record<'_>) {
+        self.typed.push(record);
+        self.rows += 1;
+    }
+
+    /// Adds an unreadable record.
+    pub(crate) fn push_unreadable(
+        &mut self,
+        reason: Reason,
+        line: u64,
+        raw: impl FnOnce() -> String,
+    ) {
+        self.typed.push_null();
+        self.unreadable.push(Unreadable {
+            row: self.rows,
+            line,
+            reason,
+            raw: raw(),
+        });
+        self.rows += 1;
+    }
+
+    /// The batch so far; `first_line` is added to the lines of its unreadable records.
+    pub(crate) fn finish(&mut self, first_line: u64) -> Result<RecordBatch> {
+        let rows = std::mem::take(&mut self.rows);
+        let unreadable = std::mem::take(&mut self.unreadable);
+        let text = |value: &dyn Fn(&Unreadable) -> String| -> ArrayRef {
+            let mut builder = StringBuilder::new();
+            for record in &unreadable {
+                builder.append_nulls(record.row - builder_len(&builder));
+                builder.append_value(value(record));
+            }
+            builder.append_nulls(rows - builder_len(&builder));
+            Arc::new(builder.finish())
+        };
+        let mut arrays = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let typed = &mut self.typed;
+            let array: Option<ArrayRef> = match field.name().as_str() {
+                "user_id" => typed.user_id.as_mut().map(|b| Arc::new(b.finish()) as _),
+                "engaged_with_user_id" => typed
+                    .engaged_with_user_id
+                    .as_mut()
+                    .map(|b| Arc::new(b.finish()) as _),
+                "message_id" | "id" => typed.message_id.as_mut().map(|b| Arc::new(b.finish()) as _),
+                "timestamp" | "created_at" => {
+                    typed.timestamp.as_mut().map(|b| Arc::new(b.finish()) as _)
+                }
+                "suspended" => typed.suspended.as_mut().map(|b| Arc::new(b.finish()) as _),
+                "recommended" => typed
+                    .recommended
+                    .as_mut()
+                    .map(|b| Arc::new(b.finish()) as _),
+                "body" => typed.body.as_mut().map(|b| Arc::new(b.finish()) as _),
+                "link_description" => typed
+                    .link_description
+                    .as_mut()
+                    .map(|b| Arc::new(b.finish()) as _),
+                "reason" => Some(text(&|record| record.reason.as_str().to_string())),
+                "file" => Some(text(&|_| self.file.clone())),
+                "raw" => Some(text(&|record| record.raw.clone())),
+                "line" => {
+                    let mut builder = Int64Builder::with_capacity(rows);
+                    let mut filled = 0;
+                    for record in &unreadable {
+                        builder.append_nulls(record.row - filled);
+                        builder.append_value((first_line + record.line) as i64);
+                        filled = record.row + 1;
+                    }
+                    builder.append_nulls(rows - filled);
+                    Some(Arc::new(builder.finish()))
+                }
+                _ => None,
+            };
+            match array {
+                Some(array) => arrays.push(array),
+                None => {
+                    return internal_err!(
+                        "the scan of {} has no column {}",
+                        self.source.name(),
+                        field.name()
+                    );
+                }
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            arrays,
+            &options,
+        )?)
+    }
+}
+
+fn builder_len(builder: &StringBuilder) -> usize {
+    datafusion::arrow::array::ArrayBuilder::len(builder)
+}
+
+impl Typed {
+    fn push(&mut self, record: Record<'_>) {
+        match record {
+            Record::Engagement(engagement) => {
+                append(&mut self.user_id, |b| b.append_value(engagement.user_id));
+                append(&mut self.engaged_with_user_id, |b| {
+                    b.append_value(engagement.engaged_with_user_id)
+                });
+                append(&mut self.message_id, |b| {
+                    b.append_value(engagement.message_id)
+                });
+                append(&mut self.timestamp, |b| {
+                    b.append_value(engagement.timestamp)
+                });
+            }
+            Record::User(user) => {
+                append(&mut self.user_id, |b| b.append_value(user.user_id));
+                append(&mut self.suspended, |b| b.append_value(user.suspended));
+            }
+            Record::Message(message) => {
+                append(&mut self.message_id, |b| b.append_value(message.id));
+                append(&mut self.user_id, |b| b.append_value(message.user_id));
+                append(&mut self.timestamp, |b| b.append_value(message.created_at));
+                append(&mut self.recommended, |b| {
+                    b.append_value(message.recommended)
+                });
+                append(&mut self.body, |b| b.append_value(message.body));
+                append(&mut self.link_description, |b| {
+                    b.append_value(message.link_description)
+                });
+            }
+        }
+    }
+
+    fn push_null(&mut self) {
+        append(&mut self.user_id, |b| b.append_null());
+        append(&mut self.engaged_with_user_id, |b| b.append_null());
+        append(&mut self.message_id, |b| b.append_null());
+        append(&mut self.timestamp, |b| b.append_null());
+        append(&mut self.suspended, |b| b.append_null());
+        append(&mut self.recommended, |b| b.append_null());
+        append(&mut self.body, |b| b.append_null());
+        append(&mut self.link_description, |b| b.append_null());
+    }
+}
+
+#[inline]
+fn append<B>(builder: &mut Option<B>, with: impl FnOnce(&mut B)) {
+    if let Some(builder) = builder {
+        with(builder);
+    }
+}
+
+/// A record's text for the quarantine: bytes that are not UTF-8 are written as `\xFF`, so that nothing is lost.
+fn escaped(record: &[u8]) -> String {
+    let mut text = String::with_capacity(record.len());
+    for chunk in record.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02X}"));
+        }
+    }
+    text
+}

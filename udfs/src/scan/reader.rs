@@ -1,0 +1,211 @@
+//! Cuts a file's bytes, or one range of them, into records.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::{Result, exec_err};
+use futures::stream::{BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::chunks::{self, Encoding};
+use super::columns::Columns;
+use crate::records::{Framing, Reason, is_blank, next_record, next_record_at_end};
+
+/// A record longer than this is unreadable; only its beginning goes to the quarantine.
+const LONGEST_RECORD: usize = 64 << 20;
+const SHOWN_OF_TOO_LONG: usize = 4096;
+
+/// The records that begin in `range` (the whole file without one), in batches.
+pub(crate) fn open(
+    store: Arc<dyn ObjectStore>,
+    file: ObjectMeta,
+    range: Option<Range<u64>>,
+    encoding: Encoding,
+    columns: Columns,
+    batch_size: usize,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let range = range.unwrap_or(0..file.size);
+    // A record belongs to the range that holds its first byte. The byte before the range tells whether a record
+    // begins with the range or reaches into it.
+    let start = range.start.saturating_sub(1);
+    let chunks = chunks::read(
+        Arc::clone(&store),
+        file.location.clone(),
+        start..range.end,
+        file.size,
+    );
+    let chunks = match chunks::decode(chunks, encoding, file.location.clone()) {
+        Ok(chunks) => chunks,
+        Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
+    };
+    let reader = Reader {
+        store,
+        location: file.location,
+        chunks,
+        buffer: Vec::new(),
+        position: 0,
+        offset: start,
+        at_end: false,
+        end: if encoding == Encoding::Plain {
+            range.end
+        } else {
+            u64::MAX
+        },
+        skip_partial: range.start > 0,
+        at_file_start: range.start == 0,
+        line: 0,
+        first_line: (range.start == 0).then_some(1),
+        first_offset: 0,
+        columns,
+        batch_size,
+        done: false,
+    };
+    futures::stream::try_unfold(reader, |mut reader| async move {
+        Ok(reader.next_batch().await?.map(|batch| (batch, reader)))
+    })
+    .boxed()
+}
+
+struct Reader {
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    chunks: BoxStream<'static, Result<Bytes>>,
+    /// Bytes not yet consumed begin at `position`.
+    buffer: Vec<u8>,
+    position: usize,
+    /// Offset of `buffer[0]` in the file.
+    offset: u64,
+    at_end: bool,
+    /// Records that begin here or later belong to the next range.
+    end: u64,
+    skip_partial: bool,
+    at_file_start: bool,
+    /// Lines of this range read so far.
+    line: u64,
+    /// The number of the range's first line; counted only when an unreadable record has to tell its line.
+    first_line: Option<u64>,
+    /// Offset in the file of the range's first record.
+    first_offset: u64,
+    columns: Columns,
+    batch_size: usize,
+    done: bool,
+}
+
+impl Reader {
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.done && self.columns.rows() < self.batch_size {
+            if !self.consume() && !self.done {
+                self.fill().await?;
+            }
+        }
+        if self.columns.rows() == 0 {
+            return Ok(None);
+        }
+        let first_line = match self.first_line {
+            Some(line) => line,
+            None if self.columns.needs_lines() => self.count_lines_before().await?,
+            None => 0,
+        };
+        self.columns.finish(first_line).map(Some)
+    }
+
+    /// Takes records from the buffer until the batch is full (true) or more bytes are needed or all is read (false).
+    fn consume(&mut self) -> bool {
+        if self.at_file_start {
+            if self.buffer.len() < 3 && !self.at_end {
+                return false;
+            }
+            if self.buffer.starts_with(b"\xEF\xBB\xBF") {
+                self.position = 3;
+            }
+            self.at_file_start = false;
+        }
+        if self.skip_partial {
+            match memchr::memchr(b'\n', &self.buffer[self.position..]) {
+                Some(newline) => {
+                    self.position += newline + 1;
+                    self.first_offset = self.offset + self.position as u64;
+                    self.skip_partial = false;
+                }
+                None => {
+                    self.position = self.buffer.len();
+                    self.done = self.at_end;
+                    return false;
+                }
+            }
+        }
+        let framing = self.columns.source().framing();
+        while self.columns.rows() < self.batch_size {
+            if self.offset + self.position as u64 >= self.end {
+                self.done = true;
+                return false;
+            }
+            let rest = &self.buffer[self.position..];
+            let length = match next_record(rest, framing) {
+                Some(length) => length,
+                None if self.at_end => match next_record_at_end(rest, framing) {
+                    Some(length) => length,
+                    None => {
+                        self.done = true;
+                        return false;
+                    }
+                },
+                None if rest.len() > LONGEST_RECORD => {
+                    let raw = String::from_utf8_lossy(&rest[..SHOWN_OF_TOO_LONG]).into_owned();
+                    self.columns
+                        .push_unreadable(Reason::TooLong, self.line, || raw);
+                    self.line += memchr::memchr_iter(b'\n', rest).count() as u64;
+                    self.skip_partial = true;
+                    return false;
+                }
+                None => return false,
+            };
+            let record = &rest[..length];
+            let text = record.strip_suffix(b"\n").unwrap_or(record);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            if !is_blank(text) {
+                self.columns.push_bytes(text, self.line);
+            }
+            self.line += match framing {
+                Framing::Line => 1,
+                Framing::QuotedCsv => memchr::memchr_iter(b'\n', record).count() as u64,
+            };
+            self.position += length;
+        }
+        true
+    }
+
+    async fn fill(&mut self) -> Result<()> {
+        self.buffer.drain(..self.position);
+        self.offset += self.position as u64;
+        self.position = 0;
+        match self.chunks.next().await {
+            Some(chunk) => self.buffer.extend_from_slice(&chunk?),
+            None if self.at_end => {
+                return exec_err!("{} was read past its end", self.columns.file());
+            }
+            None => self.at_end = true,
+        }
+        Ok(())
+    }
+
+    /// Numbers the first line of this range by counting the line ends before it.
+    async fn count_lines_before(&mut self) -> Result<u64> {
+        let before = 0..self.first_offset;
+        let mut chunks = chunks::read(
+            Arc::clone(&self.store),
+            self.location.clone(),
+            before,
+            self.first_offset,
+        );
+        let mut lines = 1;
+        while let Some(chunk) = chunks.next().await {
+            lines += memchr::memchr_iter(b'\n', &chunk?).count() as u64;
+        }
+        self.first_line = Some(lines);
+        Ok(lines)
+    }
+}

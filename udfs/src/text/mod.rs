@@ -1,0 +1,8 @@
+//! Cleaning of message texts: [`clean_text_into`] and the SQL function [`CleanText`].
+
+mod clean;
+mod udf;
+mod unicode_ranges;
+
+pub use clean::clean_text_into;
+pub use udf::CleanText;
