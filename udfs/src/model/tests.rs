@@ -385,7 +385,7 @@ fn broken_weights_are_refused() {
     );
     assert_refused(
         with_spec("\"embedding\":24", "\"embedding\":25"),
-        &["[32, 24, 3]", "[32, 25, 3]"],
+        &["[400, 24]", "[400, 25]"],
     );
     assert_refused(
         |files| {
