@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::catalog::MemTable;
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::TableProvider;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -57,12 +58,7 @@ impl Engine {
                 runtime.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
         }
         let context = SessionContext::new_with_config_rt(self.config(), runtime.build_arc()?);
-        for function in graph_recs_udfs::scalar_functions(model) {
-            context.register_udf((*function).clone());
-        }
-        for function in graph_recs_udfs::aggregate_functions() {
-            context.register_udaf((*function).clone());
-        }
+        register_functions(&mut *context.state_ref().write(), &model)?;
         Ok(context)
     }
 
@@ -81,6 +77,17 @@ impl Engine {
         options.optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
         config
     }
+}
+
+/// Makes all functions known to a session, `reputation` scoring with `model`.
+pub fn register_functions(registry: &mut dyn FunctionRegistry, model: &Arc<Model>) -> Result<()> {
+    for function in graph_recs_udfs::scalar_functions(Arc::clone(model)) {
+        registry.register_udf(function)?;
+    }
+    for function in graph_recs_udfs::aggregate_functions() {
+        registry.register_udaf(function)?;
+    }
+    Ok(())
 }
 
 /// Registers the day's sources as tables of schema `raw`.
