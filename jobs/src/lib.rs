@@ -1,5 +1,6 @@
 //! The daily job of graph-recs and what belongs to it: its steps, the warehouse, training, and the command line.
 
+pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod config;

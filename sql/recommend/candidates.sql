@@ -7,7 +7,9 @@ SELECT connections.user_id,
            'weight', connections.weight,
            'pred', CAST(reputations.pred AS BIGINT),
            'suspended', suspended.user_id IS NOT NULL)) AS candidates
-FROM connections
-LEFT JOIN user_reputations AS reputations ON connections.closest_connection = reputations.user_id
-LEFT JOIN suspended_users AS suspended ON connections.closest_connection = suspended.user_id
+FROM suspended_users AS suspended
+RIGHT JOIN (
+    user_reputations AS reputations
+    RIGHT JOIN connections ON reputations.user_id = connections.closest_connection
+) ON suspended.user_id = connections.closest_connection
 GROUP BY connections.user_id

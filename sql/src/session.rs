@@ -68,13 +68,13 @@ impl Engine {
             .with_target_partitions(self.threads)
             .with_batch_size(self.batch_size)
             .with_information_schema(true);
-        let options = config.options_mut();
-        // Second degree: the list side is broadcast, the other keeps its order by user, so that each user's rows
-        // stay together and are added up and dropped one user at a time.
-        options.optimizer.subset_repartition_threshold = 1;
-        options.optimizer.join_reordering = false;
-        options.optimizer.hash_join_single_partition_threshold = usize::MAX;
-        options.optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
+        let optimizer = &mut config.options_mut().optimizer;
+        // The plans name the side to hold in memory first. It is held whole, and the other side streams past it in
+        // its order: so each user's rows stay together, and are added up and dropped one user at a time.
+        optimizer.subset_repartition_threshold = 1;
+        optimizer.join_reordering = false;
+        optimizer.hash_join_single_partition_threshold = usize::MAX;
+        optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
         config
     }
 }
@@ -88,6 +88,18 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry, model: &Arc<Model
         registry.register_udaf(function)?;
     }
     Ok(())
+}
+
+/// Lets joins of two big tables divide both sides among the threads: for the checks, which join published tables.
+pub fn join_in_partitions(context: &SessionContext) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    let optimizer = &mut state.config_mut().options_mut().optimizer;
+    let default = datafusion::config::OptimizerOptions::default();
+    optimizer.join_reordering = default.join_reordering;
+    optimizer.hash_join_single_partition_threshold = default.hash_join_single_partition_threshold;
+    optimizer.hash_join_single_partition_threshold_rows =
+        default.hash_join_single_partition_threshold_rows;
 }
 
 /// Registers the day's sources as tables of schema `raw`.

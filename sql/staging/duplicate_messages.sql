@@ -2,6 +2,6 @@
 -- in: message_records, duplicate_ids    grain: record
 SELECT id, created_at, user_id, body, week,
        row_number() OVER (PARTITION BY id ORDER BY created_at, user_id, body) AS rank
-FROM message_records
-WHERE left_out IS NULL
-  AND id IN (SELECT id FROM duplicate_ids)
+FROM duplicate_ids
+RIGHT SEMI JOIN (SELECT * FROM message_records WHERE left_out IS NULL) AS message
+  ON duplicate_ids.id = message.id

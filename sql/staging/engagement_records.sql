@@ -1,6 +1,7 @@
 -- Every record of the four engagement sources, with the reason for which it is left out of the closest
 -- connections, or null. `source` is 0 follow, 1 reply, 2 mention, 3 like. `weight` is in seconds: the lookback
 -- less the age, so that sums of weights are exact.
+-- The few suspended users are the side that a join keeps in memory; the records stream past them.
 -- in: raw.follows, raw.replies, raw.mentions, raw.likes, suspended_users    grain: record
 WITH records AS (
     SELECT CAST(0 AS TINYINT) AS source, user_id, engaged_with_user_id, CAST(0 AS BIGINT) AS message_id,
@@ -29,6 +30,7 @@ SELECT records.source, records.user_id, records.engaged_with_user_id, records.me
            WHEN suspended_user.user_id IS NOT NULL OR suspended_other.user_id IS NOT NULL THEN 'suspended'
        END AS left_out,
        records.file, records.line, records.raw
-FROM records
-LEFT JOIN suspended_users AS suspended_user ON records.user_id = suspended_user.user_id
-LEFT JOIN suspended_users AS suspended_other ON records.engaged_with_user_id = suspended_other.user_id
+FROM suspended_users AS suspended_other
+RIGHT JOIN (
+    suspended_users AS suspended_user RIGHT JOIN records ON suspended_user.user_id = records.user_id
+) ON suspended_other.user_id = records.engaged_with_user_id

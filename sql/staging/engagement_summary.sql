@@ -2,6 +2,9 @@
 -- quarantine. Copies of identical engagements are not known here: the aggregation that drops them counts them.
 -- in: engagement_records    grain: source, left_out, unreadable record
 SELECT CASE source WHEN 0 THEN 'follow' WHEN 1 THEN 'reply' WHEN 2 THEN 'mention' ELSE 'like' END AS source,
-       left_out, file, line, raw, count(*) AS records
-FROM engagement_records
-GROUP BY 1, 2, 3, 4, 5
+       left_out, file, line, raw, records
+FROM (
+    SELECT source, left_out, file, line, raw, count(*) AS records
+    FROM engagement_records
+    GROUP BY source, left_out, file, line, raw
+)

@@ -6,8 +6,8 @@ FROM (
     SELECT message.user_id, message.week,
            weekly_document(message.created_at, message.id,
                            clean_text(message.body), clean_text(message.link_description)) AS document
-    FROM message_records AS message
-    LEFT JOIN (SELECT * FROM duplicate_messages WHERE rank = 1) AS kept ON message.id = kept.id
+    FROM (SELECT * FROM duplicate_messages WHERE rank = 1) AS kept
+    RIGHT JOIN message_records AS message ON kept.id = message.id
     WHERE message.left_out IS NULL
       AND message.week BETWEEN 1 AND 27
       AND (kept.id IS NULL

@@ -53,6 +53,7 @@ impl Run {
         let parameters = self.job.options.parameters.values();
         self.hold_suspended_users().await?;
         self.register_checked().await?;
+        session::join_in_partitions(&self.context);
         let mut results = Vec::new();
         for check in CHECKS {
             bar.says(check.name);

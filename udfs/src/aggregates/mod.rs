@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 
+mod arena;
 mod arguments;
 mod log;
 mod second_degree;

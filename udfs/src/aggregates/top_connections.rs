@@ -159,24 +159,18 @@ struct Engagement {
     other_and_weight: u64,
     message_id: i64,
     source: u8,
-    group: u32,
+    local_group: u16,
 }
 
 impl Engagement {
-    fn new(group: usize, other: i32, source: i8, message_id: i64, weight: u32) -> Result<Self> {
-        let Some(source) = u8::try_from(source)
-            .ok()
-            .filter(|&s| usize::from(s) < SOURCES)
-        else {
-            return exec_err!("{NAME}: the source must be 0, 1, 2 or 3, not {source}");
-        };
-        let other_and_weight = u64::from(other.cast_unsigned()) << 32 | u64::from(weight);
-        Ok(Self {
+    fn new(local_group: u16, other: i32, source: u8, message_id: i64, weight: u32) -> Self {
+        let other_and_weight = (u64::from(other.cast_unsigned()) << 32) | u64::from(weight);
+        Self {
             other_and_weight,
             message_id,
             source,
-            group: group as u32,
-        })
+            local_group,
+        }
     }
 
     fn other(&self) -> i32 {
@@ -189,11 +183,15 @@ impl Engagement {
 }
 
 impl Grouped for Engagement {
-    fn group(&self) -> u32 {
-        self.group
+    fn local_group(&self) -> u16 {
+        self.local_group
     }
-    fn set_group(&mut self, group: u32) {
-        self.group = group;
+}
+
+fn checked_source(source: i8) -> Result<u8> {
+    match u8::try_from(source) {
+        Ok(source) if usize::from(source) < SOURCES => Ok(source),
+        _ => exec_err!("{NAME}: the source must be 0, 1, 2 or 3, not {source}"),
     }
 }
 
@@ -253,7 +251,7 @@ impl Connections {
         if self.groups == 0 {
             self.rows = RowLog::default();
         } else {
-            self.rows.remove_groups(emitted);
+            self.rows.remove_groups(emitted, |_| ());
         }
     }
 }
@@ -277,13 +275,10 @@ impl GroupsAccumulator for Connections {
             group_indices.iter().zip(columns).enumerate()
         {
             if selected(filter, row) {
-                self.rows.push(Engagement::new(
-                    group,
-                    other,
-                    source,
-                    message_id,
-                    checked_weight(weight)?,
-                )?);
+                let (source, weight) = (checked_source(source)?, checked_weight(weight)?);
+                self.rows.push(group, |local| {
+                    Engagement::new(local, other, source, message_id, weight)
+                });
             }
         }
         Ok(())
@@ -311,13 +306,10 @@ impl GroupsAccumulator for Connections {
                 lists.value_offsets()[list] as usize..lists.value_offsets()[list + 1] as usize;
             self.rows.check_room(rows.len())?;
             for row in rows {
-                self.rows.push(Engagement::new(
-                    group,
-                    others[row],
-                    sources[row],
-                    message_ids[row],
-                    weights[row],
-                )?);
+                let source = checked_source(sources[row])?;
+                self.rows.push(group, |local| {
+                    Engagement::new(local, others[row], source, message_ids[row], weights[row])
+                });
             }
         }
         Ok(())
@@ -325,13 +317,13 @@ impl GroupsAccumulator for Connections {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emitted(emit_to, self.groups);
-        let by_group = self.rows.by_group(groups);
+        let mut by_group = self.rows.by_group();
         let mut result = ResultBuilder::with_capacity(groups);
         let mut rows: Vec<Engagement> = Vec::new();
         let mut connections: Vec<Connection> = Vec::new();
         for group in 0..groups {
             rows.clear();
-            rows.extend(by_group.rows(group).iter().map(|&row| self.rows.get(row)));
+            rows.extend(by_group.rows(group));
             rows.sort_unstable();
             connections.clear();
             let mut used = [0; SOURCES];
@@ -365,15 +357,19 @@ impl GroupsAccumulator for Connections {
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = emitted(emit_to, self.groups);
-        let by_group = self.rows.by_group(groups);
-        let mut others = Vec::with_capacity(by_group.len());
-        let mut sources = Vec::with_capacity(by_group.len());
-        let mut message_ids = Vec::with_capacity(by_group.len());
-        let mut weights = Vec::with_capacity(by_group.len());
+        let mut by_group = self.rows.by_group();
+        let capacity = if groups == self.groups {
+            self.rows.len()
+        } else {
+            0
+        };
+        let mut others = Vec::with_capacity(capacity);
+        let mut sources = Vec::with_capacity(capacity);
+        let mut message_ids = Vec::with_capacity(capacity);
+        let mut weights = Vec::with_capacity(capacity);
         let mut offsets = Offsets::with_capacity(groups);
         for group in 0..groups {
-            for &row in by_group.rows(group) {
-                let row = self.rows.get(row);
+            for row in by_group.rows(group) {
                 others.push(row.other());
                 sources.push(row.source as i8);
                 message_ids.push(row.message_id);

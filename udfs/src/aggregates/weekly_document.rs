@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::arena::{Arena, Texts};
 use super::arguments::{
     Offsets, OneEach, check_count, check_present, field, list_array, list_of, lists, numbers,
     selected, struct_array, structs, whole_number,
@@ -138,13 +139,13 @@ impl AggregateUDFImpl for WeeklyDocument {
 }
 
 /// Text arguments of any of the three layouts.
-enum Texts<'a> {
+enum TextColumn<'a> {
     Utf8(&'a StringArray),
     LargeUtf8(&'a LargeStringArray),
     Utf8View(&'a StringViewArray),
 }
 
-impl<'a> Texts<'a> {
+impl<'a> TextColumn<'a> {
     fn read(columns: &'a [ArrayRef], at: usize, name: &str) -> Result<Self> {
         columns
             .get(at)
@@ -167,92 +168,19 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// One logged row, 40 bytes, and its two texts, which lie in the arena one after the other.
+/// One logged row, 40 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Message {
     created_at: i64,
     id: i64,
-    group: u32,
-    block: u32,
-    start: u32,
-    body_len: u32,
-    desc_len: u32,
+    /// Body and description.
+    texts: Texts,
+    local_group: u16,
 }
 
 impl Grouped for Message {
-    fn group(&self) -> u32 {
-        self.group
-    }
-    fn set_group(&mut self, group: u32) {
-        self.group = group;
-    }
-}
-
-/// The texts, in blocks that never move and are freed when their last row is emitted.
-#[derive(Debug, Default)]
-struct Arena {
-    blocks: Vec<Block>,
-    /// Bytes that the blocks hold.
-    allocated: usize,
-}
-
-#[derive(Debug, Default)]
-struct Block {
-    bytes: Vec<u8>,
-    /// Rows whose texts are here.
-    rows: usize,
-}
-
-impl Arena {
-    const SMALLEST: usize = 4 << 10;
-    const LARGEST: usize = 1 << 20;
-
-    /// Stores two texts and gives their block and start.
-    fn store(&mut self, body: &str, desc: &str) -> Result<(u32, u32)> {
-        let needed = body.len() + desc.len();
-        let fits = |block: &Block| block.bytes.capacity() - block.bytes.len() >= needed;
-        if !self.blocks.last().is_some_and(fits) {
-            // Blocks grow with the arena, so that a small one stays small.
-            let size = self
-                .allocated
-                .clamp(Self::SMALLEST, Self::LARGEST)
-                .max(needed);
-            self.blocks.push(Block {
-                bytes: Vec::with_capacity(size),
-                rows: 0,
-            });
-            self.allocated += size;
-        }
-        let at = self.blocks.len() - 1;
-        let block = &mut self.blocks[at];
-        let Ok(start) = u32::try_from(block.bytes.len()) else {
-            return exec_err!("{NAME}: a text is too long");
-        };
-        block.bytes.extend_from_slice(body.as_bytes());
-        block.bytes.extend_from_slice(desc.as_bytes());
-        block.rows += 1;
-        Ok((at as u32, start))
-    }
-
-    /// Body and description of a message.
-    fn texts(&self, message: &Message) -> (&[u8], &[u8]) {
-        let start = message.start as usize;
-        let end = start + message.body_len as usize + message.desc_len as usize;
-        self.blocks[message.block as usize].bytes[start..end].split_at(message.body_len as usize)
-    }
-
-    /// A row in that block was emitted.
-    fn release(&mut self, message: &Message) {
-        let block = &mut self.blocks[message.block as usize];
-        block.rows -= 1;
-        if block.rows == 0 {
-            self.allocated -= block.bytes.capacity();
-            block.bytes = Vec::new();
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.allocated + self.blocks.capacity() * size_of::<Block>()
+    fn local_group(&self) -> u16 {
+        self.local_group
     }
 }
 
@@ -273,19 +201,12 @@ impl Documents {
         body: &str,
         desc: &str,
     ) -> Result<()> {
-        let (Ok(body_len), Ok(desc_len)) = (u32::try_from(body.len()), u32::try_from(desc.len()))
-        else {
-            return exec_err!("{NAME}: a text is too long");
-        };
-        let (block, start) = self.arena.store(body, desc)?;
-        self.rows.push(Message {
+        let texts = self.arena.store(body, desc)?;
+        self.rows.push(group, |local_group| Message {
             created_at,
             id,
-            group: group as u32,
-            block,
-            start,
-            body_len,
-            desc_len,
+            texts,
+            local_group,
         });
         Ok(())
     }
@@ -298,14 +219,8 @@ impl Documents {
             self.arena = Arena::default();
             return;
         }
-        for message in self
-            .rows
-            .iter()
-            .filter(|message| (message.group as usize) < emitted)
-        {
-            self.arena.release(message);
-        }
-        self.rows.remove_groups(emitted);
+        self.rows
+            .remove_groups(emitted, |message| self.arena.release(message.texts));
         if self.rows.len() == 0 {
             self.arena = Arena::default();
         }
@@ -323,8 +238,8 @@ impl GroupsAccumulator for Documents {
         let created_at = numbers::<Int64Type>(values, 0, "created_at")?;
         let ids = numbers::<Int64Type>(values, 1, "id")?;
         let (bodies, descs) = (
-            Texts::read(values, 2, "clean_body")?,
-            Texts::read(values, 3, "clean_link_desc")?,
+            TextColumn::read(values, 2, "clean_body")?,
+            TextColumn::read(values, 3, "clean_link_desc")?,
         );
         check_present(NAME, "created_at", created_at, filter)?;
         check_present(NAME, "id", ids, filter)?;
@@ -356,8 +271,8 @@ impl GroupsAccumulator for Documents {
         let created_at = numbers::<Int64Type>(columns, 0, "created_at")?;
         let ids = numbers::<Int64Type>(columns, 1, "id")?;
         let (bodies, descs) = (
-            Texts::read(columns, 2, "clean_body")?,
-            Texts::read(columns, 3, "clean_link_desc")?,
+            TextColumn::read(columns, 2, "clean_body")?,
+            TextColumn::read(columns, 3, "clean_link_desc")?,
         );
         for (list, &group) in group_indices
             .iter()
@@ -382,22 +297,22 @@ impl GroupsAccumulator for Documents {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emitted(emit_to, self.groups);
-        let by_group = self.rows.by_group(groups);
+        let mut by_group = self.rows.by_group();
         let mut bodies = Column::with_capacity(groups);
         let mut descs = Column::with_capacity(groups);
         let mut counts = Vec::with_capacity(groups);
         let mut messages: Vec<Message> = Vec::new();
         for group in 0..groups {
             messages.clear();
-            messages.extend(by_group.rows(group).iter().map(|&row| self.rows.get(row)));
+            messages.extend(by_group.rows(group));
             messages.sort_unstable_by(|a, b| {
                 (a.created_at, a.id)
                     .cmp(&(b.created_at, b.id))
-                    .then_with(|| self.arena.texts(a).cmp(&self.arena.texts(b)))
+                    .then_with(|| self.arena.get(a.texts).cmp(&self.arena.get(b.texts)))
             });
             messages.dedup_by_key(|message| (message.created_at, message.id));
             for (at, message) in messages.iter().enumerate() {
-                let (body, desc) = self.arena.texts(message);
+                let (body, desc) = self.arena.get(message.texts);
                 if at > 0 {
                     bodies.bytes.push(b' ');
                     descs.bytes.push(b' ');
@@ -425,16 +340,20 @@ impl GroupsAccumulator for Documents {
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = emitted(emit_to, self.groups);
-        let by_group = self.rows.by_group(groups);
-        let mut created_at = Vec::with_capacity(by_group.len());
-        let mut ids = Vec::with_capacity(by_group.len());
-        let mut bodies = LargeColumn::with_capacity(by_group.len());
-        let mut descs = LargeColumn::with_capacity(by_group.len());
+        let mut by_group = self.rows.by_group();
+        let capacity = if groups == self.groups {
+            self.rows.len()
+        } else {
+            0
+        };
+        let mut created_at = Vec::with_capacity(capacity);
+        let mut ids = Vec::with_capacity(capacity);
+        let mut bodies = LargeColumn::with_capacity(capacity);
+        let mut descs = LargeColumn::with_capacity(capacity);
         let mut offsets = Offsets::with_capacity(groups);
         for group in 0..groups {
-            for &row in by_group.rows(group) {
-                let message = self.rows.get(row);
-                let (body, desc) = self.arena.texts(message);
+            for message in by_group.rows(group) {
+                let (body, desc) = self.arena.get(message.texts);
                 created_at.push(message.created_at);
                 ids.push(message.id);
                 bodies.push(body);

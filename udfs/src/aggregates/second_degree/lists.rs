@@ -176,18 +176,15 @@ fn spanned(lists: &ListArray, element_bits: usize) -> usize {
 /// One path list or followed list of a group: where it lies and, for path lists, whose candidates they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListRef {
-    group: u32,
+    local_group: u16,
     batch: u32,
     pub(super) row: u32,
     pub(super) reason_id: i32,
 }
 
 impl Grouped for ListRef {
-    fn group(&self) -> u32 {
-        self.group
-    }
-    fn set_group(&mut self, group: u32) {
-        self.group = group;
+    fn local_group(&self) -> u16 {
+        self.local_group
     }
 }
 
@@ -268,8 +265,8 @@ impl<L> Held<L> {
         let before = self.rows.len();
         for (row, group, reason_id) in rows.filter(|&(row, ..)| !is_empty(&lists, row)) {
             self.rows.check_room(1)?;
-            self.rows.push(ListRef {
-                group: group as u32,
+            self.rows.push(group, |local_group| ListRef {
+                local_group,
                 batch,
                 row: row as u32,
                 reason_id,
@@ -296,11 +293,7 @@ impl<L> Held<L> {
 
     /// Forgets the rows of the first groups and drops the batches that are no longer referred to.
     pub(super) fn remove_groups(&mut self, emitted: usize) {
-        for row in self
-            .rows
-            .iter()
-            .filter(|row| (row.group as usize) < emitted)
-        {
+        self.rows.remove_groups(emitted, |row| {
             if let Some(batch) = self.batches.get_mut((row.batch - self.first) as usize) {
                 batch.rows -= 1;
                 if batch.rows == 0 {
@@ -308,8 +301,7 @@ impl<L> Held<L> {
                     self.bytes -= batch.bytes;
                 }
             }
-        }
-        self.rows.remove_groups(emitted);
+        });
         while self.batches.front().is_some_and(|batch| batch.rows == 0) {
             self.batches.pop_front();
             self.first += 1;

@@ -320,8 +320,8 @@ impl GroupsAccumulator for Recommendations {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emitted(emit_to, self.users.len());
-        let path_rows = self.paths.rows.by_group(groups);
-        let followed_rows = self.followed.rows.by_group(groups);
+        let mut path_rows = self.paths.rows.by_group();
+        let mut followed_rows = self.followed.rows.by_group();
         let mut result = ResultBuilder::with_capacity(groups);
         let mut paths: Vec<Paths> = Vec::new();
         let mut followed: Vec<&[i32]> = Vec::new();
@@ -331,8 +331,7 @@ impl GroupsAccumulator for Recommendations {
                 continue;
             };
             paths.clear();
-            for &row in path_rows.rows(group) {
-                let row = self.paths.rows.get(row);
+            for row in path_rows.rows(group) {
                 let candidates = self.paths.lists(row)?.get(row.row as usize);
                 paths.push(Paths {
                     reason_id: row.reason_id,
@@ -340,8 +339,7 @@ impl GroupsAccumulator for Recommendations {
                 });
             }
             followed.clear();
-            for &row in followed_rows.rows(group) {
-                let row = self.followed.rows.get(row);
+            for row in followed_rows.rows(group) {
                 followed.push(self.followed.lists(row)?.get(row.row as usize));
             }
             self.ranking
@@ -355,19 +353,17 @@ impl GroupsAccumulator for Recommendations {
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = emitted(emit_to, self.users.len());
         let mut states = StateBuilder::with_capacity(groups);
-        let path_rows = self.paths.rows.by_group(groups);
-        let followed_rows = self.followed.rows.by_group(groups);
+        let mut path_rows = self.paths.rows.by_group();
+        let mut followed_rows = self.followed.rows.by_group();
         for group in 0..groups {
-            for &row in path_rows.rows(group) {
-                let row = self.paths.rows.get(row);
+            for row in path_rows.rows(group) {
                 let candidates = self.paths.lists(row)?.get(row.row as usize);
                 states.append_paths(Paths {
                     reason_id: row.reason_id,
                     candidates,
                 })?;
             }
-            for &row in followed_rows.rows(group) {
-                let row = self.followed.rows.get(row);
+            for row in followed_rows.rows(group) {
                 states
                     .followed
                     .extend_from_slice(self.followed.lists(row)?.get(row.row as usize));

@@ -124,7 +124,7 @@ impl Ranking {
         self.places.sort_unstable();
         // A filter of 4096 bits by hash: nearly every other id stops here.
         let mut filter = [0u64; 64];
-        let bit = |id: i32| ((hash(id) >> 26) as usize, 1u64 << (hash(id) >> 20 & 63));
+        let bit = |id: i32| ((hash(id) >> 26) as usize, 1u64 << ((hash(id) >> 20) & 63));
         for &(id, _) in &self.places {
             let (word, bit) = bit(id);
             filter[word] |= bit;

@@ -1,0 +1,130 @@
+//! Memory for the texts of logged rows.
+
+use datafusion::common::{Result, exec_err};
+
+/// Pairs of texts in blocks, which never move and are freed with their last pair.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    blocks: Vec<Block>,
+    /// Bytes that the blocks hold.
+    allocated: usize,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Pairs that are here.
+    pairs: usize,
+}
+
+/// Where a pair of texts lies, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Texts {
+    block: u32,
+    start: u32,
+    first_len: u32,
+    second_len: u32,
+}
+
+impl Arena {
+    const SMALLEST: usize = 4 << 10;
+    const LARGEST: usize = 1 << 20;
+
+    /// Stores two texts; fails when they are 4 GiB long.
+    pub(super) fn store(&mut self, first: &str, second: &str) -> Result<Texts> {
+        let (Ok(first_len), Ok(second_len)) =
+            (u32::try_from(first.len()), u32::try_from(second.len()))
+        else {
+            return exec_err!(
+                "a text is too long: {} and {} bytes",
+                first.len(),
+                second.len()
+            );
+        };
+        let needed = first.len() + second.len();
+        let fits = |block: &Block| block.bytes.capacity() - block.bytes.len() >= needed;
+        if !self.blocks.last().is_some_and(fits) {
+            // Blocks grow with the arena, so that a small one stays small.
+            let size = self
+                .allocated
+                .clamp(Self::SMALLEST, Self::LARGEST)
+                .max(needed);
+            let bytes = Vec::with_capacity(size);
+            self.allocated += bytes.capacity();
+            self.blocks.push(Block { bytes, pairs: 0 });
+        }
+        let at = self.blocks.len() - 1;
+        let block = &mut self.blocks[at];
+        let (Ok(start), Ok(at)) = (u32::try_from(block.bytes.len()), u32::try_from(at)) else {
+            return exec_err!("too many texts");
+        };
+        block.bytes.extend_from_slice(first.as_bytes());
+        block.bytes.extend_from_slice(second.as_bytes());
+        block.pairs += 1;
+        Ok(Texts {
+            block: at,
+            start,
+            first_len,
+            second_len,
+        })
+    }
+
+    /// The two texts.
+    pub(super) fn get(&self, texts: Texts) -> (&[u8], &[u8]) {
+        let first_len = texts.first_len as usize;
+        let start = texts.start as usize;
+        let end = start + first_len + texts.second_len as usize;
+        self.blocks[texts.block as usize].bytes[start..end].split_at(first_len)
+    }
+
+    /// The pair is no longer needed.
+    pub(super) fn release(&mut self, texts: Texts) {
+        let block = &mut self.blocks[texts.block as usize];
+        block.pairs -= 1;
+        if block.pairs == 0 {
+            self.allocated -= block.bytes.capacity();
+            block.bytes = Vec::new();
+        }
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.allocated + self.blocks.capacity() * size_of::<Block>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_was_stored_until_it_is_released() {
+        let mut arena = Arena::default();
+        let long = "x".repeat(100 << 10);
+        let pairs = [
+            ("", ""),
+            ("a", ""),
+            ("", "é"),
+            (long.as_str(), "b"),
+            ("c", "d"),
+        ];
+        let stored: Vec<Texts> = pairs
+            .iter()
+            .cycle()
+            .take(500)
+            .map(|(first, second)| arena.store(first, second).unwrap())
+            .collect();
+        for (at, (&texts, (first, second))) in stored.iter().zip(pairs.iter().cycle()).enumerate() {
+            assert_eq!(arena.get(texts), (first.as_bytes(), second.as_bytes()));
+            if at > 100 {
+                arena.release(texts);
+            }
+        }
+        assert!(arena.size() < 5 << 20, "{}", arena.size());
+        let again = arena.store("e", "f").unwrap();
+        assert_eq!(arena.get(again), (&b"e"[..], &b"f"[..]));
+        for (&texts, (first, second)) in stored[..100].iter().zip(pairs.iter().cycle()) {
+            assert_eq!(arena.get(texts), (first.as_bytes(), second.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use datafusion::arrow;
+
+use super::{
+    Random, accumulator, check_emission, context, cut, query, query_with_memory, runtime, setups,
+};
+
+#[derive(Clone, Debug)]
+struct Row {
+    user: i32,
+    created_at: i64,
+    id: i64,
+    body: Option<String>,
+    desc: Option<String>,
+}
+
+/// Bodies, descriptions, and how many.
+type Answer = (String, String, i64);
+
+fn random_text(random: &mut Random) -> Option<String> {
+    const WORDS: [&str; 6] = [
+        "",
+        "a",
+        "b b",
+        "long word that does not fit into a view",
+        "é",
+        " ",
+    ];
+    let words = (0..random.below(3)).map(|_| WORDS[random.below(6) as usize]);
+    let text: String = words.collect();
+    (random.below(8) > 0).then_some(text)
+}
+
+fn random_rows(count: usize, users: u64, random: &mut Random) -> Vec<Row> {
+    (0..count)
+        .map(|_| Row {
+            user: random.below(users) as i32,
+            created_at: random.below(30) as i64 - 15,
+            id: random.below(3) as i64,
+            body: random_text(random),
+            desc: random_text(random),
+        })
+        .collect()
+}
+
+fn batch_of(text: &DataType, rows: &[Row]) -> RecordBatch {
+    let schema = Schema::new(vec![
+        Field::new("user_id", DataType::Int32, false),
+        Field::new("created_at", DataType::Int64, false),
+        Field::new("id", DataType::Int64, false),
+        Field::new("body", text.clone(), true),
+        Field::new("desc", text.clone(), true),
+    ]);
+    let column = |of: fn(&Row) -> &Option<String>| -> ArrayRef {
+        let texts: StringArray = rows.iter().map(|r| of(r).as_deref()).collect();
+        arrow::compute::cast(&texts, text).unwrap()
+    };
+    RecordBatch::try_new(
+        Arc::new(schema),
+        vec![
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.user))),
+            Arc::new(Int64Array::from_iter_values(
+                rows.iter().map(|r| r.created_at),
+            )),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.id))),
+            column(|r| &r.body),
+            column(|r| &r.desc),
+        ],
+    )
+    .unwrap()
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    batch_of(&DataType::Utf8View, rows)
+}
+
+fn reference(rows: &[Row]) -> BTreeMap<i32, Answer> {
+    let mut messages: BTreeMap<i32, BTreeMap<(i64, i64), (String, String)>> = BTreeMap::new();
+    for row in rows {
+        let texts = (
+            row.body.clone().unwrap_or_default(),
+            row.desc.clone().unwrap_or_default(),
+        );
+        let kept = messages
+            .entry(row.user)
+            .or_default()
+            .entry((row.created_at, row.id))
+            .or_insert_with(|| texts.clone());
+        if texts < *kept {
+            *kept = texts;
+        }
+    }
+    let document = |messages: BTreeMap<(i64, i64), (String, String)>| {
+        let (bodies, descs): (Vec<String>, Vec<String>) = messages.into_values().unzip();
+        (bodies.join(" "), descs.join(" "), bodies.len() as i64)
+    };
+    messages
+        .into_iter()
+        .map(|(user, messages)| (user, document(messages)))
+        .collect()
+}
+
+fn answers(batches: &[RecordBatch]) -> BTreeMap<i32, Answer> {
+    let mut answers = BTreeMap::new();
+    for batch in batches {
+        let results = batch.column(1).as_struct();
+        for row in 0..batch.num_rows() {
+            let text = |at: usize| results.column(at).as_string::<i32>().value(row).to_owned();
+            let answer = (
+                text(0),
+                text(1),
+                results.column(2).as_primitive::<Int64Type>().value(row),
+            );
+            assert!(
+                answers
+                    .insert(
+                        batch.column(0).as_primitive::<Int32Type>().value(row),
+                        answer
+                    )
+                    .is_none()
+            );
+        }
+    }
+    answers
+}
+
+const SQL: &str =
+    "SELECT user_id, weekly_document(created_at, id, body, desc) FROM rows GROUP BY user_id";
+
+#[tokio::test]
+async fn equals_the_reference_however_it_runs() {
+    let mut random = Random(11);
+    let rows = random_rows(2000, 40, &mut random);
+    let expected = reference(&rows);
+    for (at, setup) in setups().into_iter().enumerate() {
+        let text = [DataType::Utf8, DataType::Utf8View, DataType::LargeUtf8][at % 3].clone();
+        let found = query(
+            SQL,
+            &rows,
+            |r| i64::from(r.user),
+            &["user_id"],
+            setup,
+            |rows| batch_of(&text, rows),
+        )
+        .await;
+        assert_eq!(answers(&found), expected, "{setup:?}");
+    }
+}
+
+#[tokio::test]
+async fn spills_and_gives_the_same() {
+    let mut random = Random(13);
+    let rows = random_rows(40_000, 5_000, &mut random);
+    let (batches, spills) =
+        query_with_memory(SQL, cut(&rows, 3, &mut random, |rows| batch(rows)), 2 << 20).await;
+    assert!(spills > 0);
+    assert_eq!(answers(&batches), reference(&rows));
+}
+
+#[test]
+fn emits_first_groups_states_and_converted_rows() {
+    let mut random = Random(14);
+    let rows = random_rows(3000, 50, &mut random);
+    let batches: Vec<RecordBatch> = cut(&rows, 1, &mut random, batch).remove(0);
+    let arguments = batch(&[]).project(&[1, 2, 3, 4]).unwrap();
+    check_emission(
+        || accumulator("weekly_document", &arguments, &[]),
+        &batches,
+        51,
+    );
+}
+
+#[test]
+fn memory_follows_the_texts_that_are_left() {
+    let rows: Vec<Row> = (0..40)
+        .map(|user| Row {
+            user,
+            created_at: 0,
+            id: 0,
+            body: Some("x".repeat(1 << 20)),
+            desc: None,
+        })
+        .collect();
+    let batch = batch_of(&DataType::Utf8, &rows);
+    let (values, groups) = super::grouped(&batch);
+    let mut accumulator = accumulator(
+        "weekly_document",
+        &batch.project(&[1, 2, 3, 4]).unwrap(),
+        &[],
+    );
+    accumulator
+        .update_batch(&values, &groups, None, 40)
+        .unwrap();
+    assert!(
+        (40 << 20..41 << 20).contains(&accumulator.size()),
+        "{}",
+        accumulator.size()
+    );
+    accumulator
+        .evaluate(datafusion::logical_expr::EmitTo::First(30))
+        .unwrap();
+    assert!(
+        (10 << 20..11 << 20).contains(&accumulator.size()),
+        "{}",
+        accumulator.size()
+    );
+}
+
+#[tokio::test]
+async fn empty_texts_count_and_bad_arguments_are_errors() {
+    let context = context(Default::default(), runtime(None));
+    let one = async |sql: &str| {
+        let batches = context.sql(sql).await?.collect().await?;
+        Ok::<_, datafusion::error::DataFusionError>(
+            arrow::util::pretty::pretty_format_batches(&batches)?.to_string(),
+        )
+    };
+    let joined = one(
+        "SELECT weekly_document(t, i, b, NULL) d FROM (VALUES (2, 1, ''), (1, 9, 'a')) r(t, i, b)",
+    )
+    .await;
+    let joined = joined.unwrap();
+    assert!(
+        joined.contains("{clean_body: a , clean_link_desc:  , messages: 2}"),
+        "{joined}"
+    );
+    for (arguments, message) in [
+        ("NULL::bigint, 1, 'a', 'b'", "created_at must not be null"),
+        ("1, NULL::bigint, 'a', 'b'", "id must not be null"),
+        ("1, 1, 2, 'b'", "clean_body must be text"),
+        ("now(), 1, 'a', 'b'", "created_at must be a whole number"),
+        ("1, 1, 'a'", "takes 4 arguments"),
+    ] {
+        let error = one(&format!("SELECT weekly_document({arguments})"))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(message), "{arguments}: {error}");
+    }
+}
+
+/// Takes 5 GB of memory and some seconds.
+#[test]
+#[ignore = "needs 5 GB"]
+fn documents_beyond_2_gib_are_an_error() {
+    let rows: Vec<Row> = (0..2)
+        .map(|user| Row {
+            user,
+            created_at: 0,
+            id: 0,
+            body: Some("x".repeat(1 << 30)),
+            desc: None,
+        })
+        .collect();
+    let mut accumulator = accumulator(
+        "weekly_document",
+        &batch(&[]).project(&[1, 2, 3, 4]).unwrap(),
+        &[],
+    );
+    for row in rows.chunks(1) {
+        let batch = batch(row);
+        let (values, groups) = super::grouped(&batch);
+        accumulator.update_batch(&values, &groups, None, 2).unwrap();
+    }
+    let error = accumulator
+        .evaluate(datafusion::logical_expr::EmitTo::All)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("a batch would hold more than"),
+        "{error}"
+    );
+}
