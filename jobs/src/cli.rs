@@ -16,7 +16,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "graph-recs", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// TOML file with options, one `name = value` a line; an unknown name is an error
-    #[arg(long, global = true, env = "GRAPH_RECS_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "GRAPH_RECS_CONFIG",
+        value_name = "FILE",
+        help_heading = "Options of every command"
+    )]
     pub config: Option<PathBuf>,
     /// How much is logged to standard error: error, warn, info, debug, trace, or a filter like `graph_recs=debug`
     #[arg(
@@ -24,7 +30,8 @@ pub struct Cli {
         global = true,
         env = "GRAPH_RECS_LOG",
         default_value = "info",
-        value_name = "LEVEL"
+        value_name = "LEVEL",
+        help_heading = "Options of every command"
     )]
     pub log: String,
     /// What to do
@@ -107,7 +114,7 @@ pub struct RunOptions {
     /// The day before the first day of week 1 [default: 189 days before the as-of's day]
     #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub week_anchor: Option<NaiveDate>,
-    /// Share of a source's records, 0 to 1, that may be unreadable before the run fails
+    /// Share of a source's records, 0 to 1, that may be unreadable; over it the run fails
     #[arg(long, env = "GRAPH_RECS_MAX_BAD_SHARE", value_name = "X", default_value = "0.01", value_parser = parse_share)]
     pub max_bad_share: f64,
     /// Threads and memory
@@ -124,7 +131,7 @@ pub struct EngineOptions {
     /// Threads that work on the plans [default: one a core]
     #[arg(long, env = "GRAPH_RECS_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
-    /// Memory for the plans' operators, like 4GB or 512MiB; beyond it they spill to disk [default: unlimited]
+    /// Memory for the plans' operators, like 4GB or 512MiB, at least 64MiB; beyond it they spill to disk [default: unlimited]
     #[arg(long, env = "GRAPH_RECS_MEMORY_LIMIT", value_name = "SIZE", value_parser = parse_size)]
     pub memory_limit: Option<u64>,
     /// Rows of a batch
@@ -231,7 +238,7 @@ pub struct WarehouseOptions {
 /// Options of `rollback`.
 #[derive(Debug, Args)]
 pub struct RollbackOptions {
-    /// The run to go back to, as `graph-recs runs` names it
+    /// The run to make current, as `graph-recs runs` names it
     #[arg(long, value_name = "RUN")]
     pub to: String,
     /// Where, and how to answer
@@ -245,7 +252,8 @@ pub struct SqlOptions {
     /// Folder of the warehouse: its current run's tables are there by name, past runs' as runs."<run>".<table>
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
     pub warehouse: Option<String>,
-    /// Folder of raw exports: raw.follows … raw.messages, quarantine, engagements, weekly_messages
+    /// Folder of raw exports, or the folder above the dated ones, of which --as-of says the day: gives raw.follows …
+    /// raw.messages, quarantine, engagements, weekly_messages
     #[arg(long, value_name = "DIR", requires = "as_of")]
     pub input: Option<String>,
     /// The moment as of which the input is known, UTC
@@ -283,7 +291,7 @@ pub struct TrainCommandOptions {
     /// The day before the first day of week 1 [default: 189 days before the as-of's day]
     #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub week_anchor: Option<NaiveDate>,
-    /// File with the ids of the hand-picked good users, one a line [default: authors of messages with recommended = true]
+    /// File with the ids of the hand-picked good users, one a line, a first line `user_id` is skipped [default: authors of messages with recommended = true]
     #[arg(long, value_name = "FILE")]
     pub good_users: Option<PathBuf>,
     /// Folder to write the model to
