@@ -10,6 +10,7 @@ use crate::{commands, config, pipeline, warehouse};
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
+    end_quietly_on_closed_pipes();
     let cli = match config::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return report(&error, 2),
@@ -31,6 +32,12 @@ pub fn main() -> ExitCode {
             report(&error, code)
         }
     }
+}
+
+/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise.
+fn end_quietly_on_closed_pipes() {
+    // SAFETY: called before any other thread is there; sets the default disposition, no handler of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Logs to standard error: a plain level is that of graph-recs alone, its libraries only warn.

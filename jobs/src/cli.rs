@@ -80,7 +80,7 @@ pub struct RunOptions {
     #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub date: Option<NaiveDate>,
     /// The moment as of which the day is known, UTC; later records are left out [default: start of --date]
-    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
     /// Folder of the warehouse; made when it is not there
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
@@ -121,7 +121,7 @@ pub struct RunOptions {
     #[command(flatten)]
     pub engine: EngineOptions,
     /// Print one JSON object as the last line on standard output instead of the report
-    #[arg(long, env = "GRAPH_RECS_JSON")]
+    #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
 }
 
@@ -231,7 +231,7 @@ pub struct WarehouseOptions {
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
     pub warehouse: String,
     /// Print one JSON object as the last line on standard output
-    #[arg(long, env = "GRAPH_RECS_JSON")]
+    #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
 }
 
@@ -252,10 +252,13 @@ pub struct SqlOptions {
     /// Folder of the warehouse: its current run's tables are there by name, past runs' as runs."<run>".<table>
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
     pub warehouse: Option<String>,
-    /// Folder of raw exports, or the folder above the dated ones, of which --as-of says the day: gives raw.follows …
+    /// Folder of raw exports, or the folder above the dated ones (see --date): gives raw.follows …
     /// raw.messages, quarantine, engagements, weekly_messages
-    #[arg(long, value_name = "DIR", requires = "as_of")]
+    #[arg(long, value_name = "DIR")]
     pub input: Option<String>,
+    /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub date: Option<NaiveDate>,
     /// The moment as of which the input is known, UTC
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
@@ -286,7 +289,7 @@ pub struct TrainCommandOptions {
     #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub date: Option<NaiveDate>,
     /// The moment as of which the day is known, UTC [default: start of --date]
-    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
     /// The day before the first day of week 1 [default: 189 days before the as-of's day]
     #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]

@@ -94,15 +94,19 @@ pub async fn run(options: DemoOptions) -> Result<()> {
             shown.get_or_insert(*user);
         }
     }
-    let out = out.display();
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "graph-recs".into());
+    if let Some(user) = shown {
+        println!("More: {program} explain {user} --warehouse {warehouse}");
+    }
     println!(
-        "More: graph-recs explain {} --warehouse {warehouse}",
-        shown.unwrap_or(1)
+        "      {program} sql --warehouse {warehouse} -c 'SELECT * FROM recommendations LIMIT 10'"
     );
     println!(
-        "      graph-recs sql --warehouse {warehouse} -c 'SELECT * FROM recommendations LIMIT 10'"
+        "Everything is in {}; remove it when you are done.",
+        out.display()
     );
-    println!("Everything is in {out}; remove it when you are done.");
     Ok(())
 }
 

@@ -93,6 +93,12 @@ pub async fn page(
          ORDER BY recommendations.rank, rec_reasons.weight DESC, rec_reasons.reason_id"
     );
     let reasons = rows(&context, &sql).await?;
+    if reasons.num_rows() == 0 && count == 0 && scores.num_rows() == 0 {
+        bail!(
+            "run {} knows no user {user}: they neither engaged with anybody nor wrote anything in its time",
+            run.run_id
+        );
+    }
     if reasons.num_rows() == 0 {
         page.push_str("\nno recommendations\n");
         return Ok(page);

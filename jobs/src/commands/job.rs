@@ -15,6 +15,9 @@ pub async fn run(options: RunOptions) -> Result<()> {
     let json = options.json;
     let run = start(options).await?;
     let outcome = run.all().await;
+    if outcome.is_err() {
+        run.keep_report().await?;
+    }
     if !json {
         // A run that fails shows how far it came, above its error.
         print!("{}", render(&run.report().await?));
@@ -62,19 +65,23 @@ async fn start(options: RunOptions) -> Result<Run> {
 }
 
 async fn finish(run: &Run, published: Published, json: bool) -> Result<()> {
+    let current = run.is_current().await?;
+    let already = published == Published::Already;
     if json {
-        let already = published == Published::Already;
         let report = run.report().await?;
         println!(
             "{}",
-            json!({ "run_id": run.id(), "published": true, "already_published": already, "report": report })
+            json!({ "run_id": run.id(), "already_published": already, "current": current, "report": report })
         );
     } else {
-        match published {
-            Published::Now => println!("\nrun {} is published and current", run.id()),
-            Published::Already => {
-                println!("\nrun {} was published before: nothing changed", run.id())
-            }
+        let id = run.id();
+        match (already, current) {
+            (false, _) => println!("\nrun {id} is published and current"),
+            (true, true) => println!("\nrun {id} was published before: nothing changed"),
+            (true, false) => println!(
+                "\nrun {id} was published before, and another run is current: nothing changed; \
+                 `graph-recs rollback --to {id}` makes it current again"
+            ),
         }
     }
     Ok(())

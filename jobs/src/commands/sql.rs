@@ -69,6 +69,9 @@ async fn build_session(options: &SqlOptions) -> Result<SessionContext> {
     if let Some(location) = &options.warehouse {
         let warehouse = Arc::new(Warehouse::open(location)?);
         let publications = warehouse.publications().await?;
+        if publications.is_empty() {
+            tracing::warn!("nothing is published in {location} yet: its tables are not there");
+        }
         if let Some(current) = publications.last() {
             for table in Table::ALL {
                 let provider = warehouse
@@ -85,8 +88,9 @@ async fn build_session(options: &SqlOptions) -> Result<SessionContext> {
             }),
         );
     }
-    if let (Some(location), Some(as_of)) = (&options.input, options.as_of) {
-        let input = Input::open(location, Some(as_of.date_naive())).await?;
+    if let Some(location) = &options.input {
+        let as_of = super::job::moment(options.as_of, options.date)?;
+        let input = Input::open(location, options.date).await?;
         session::register_input(&context, &input)?;
         let parameters = Parameters::new(as_of).values();
         for view in RAW_VIEWS {

@@ -15,6 +15,9 @@ use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
 
+/// Name of the file with the results, kept also when some check fails.
+pub(super) const CHECK_RESULTS: &str = "check_results";
+
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {
@@ -41,7 +44,8 @@ pub enum Severity {
 /// Some check of severity error failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "quality checks failed, nothing was published; the candidate is kept in the warehouse under run {run}: {failed}"
+    "quality checks failed, nothing was published: {failed}. The candidate is kept for inspection; once the cause is \
+     mended, remove _runs/{run} from the warehouse to compute it anew"
 )]
 pub struct ChecksFailed {
     run: String,
@@ -70,11 +74,18 @@ impl Run {
                 count,
             });
         }
-        self.work.write_json("check_results", &results).await?;
+        self.work.write_json(CHECK_RESULTS, &results).await?;
         let failed: Vec<String> = results
             .iter()
             .filter(|result| result.severity == Severity::Error && result.count != 0)
-            .map(|result| format!("{} ({}): {}", result.name, result.count, result.says))
+            .map(|result| {
+                format!(
+                    "{} ({}): {}",
+                    result.name,
+                    result.count,
+                    result.says.trim_end_matches('.')
+                )
+            })
             .collect();
         if !failed.is_empty() {
             bail!(ChecksFailed {

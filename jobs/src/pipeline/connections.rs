@@ -5,7 +5,7 @@ use graph_recs_sql::session;
 use graph_recs_udfs::scan::Source;
 
 use super::accounts;
-use super::run::{Run, StepRecord};
+use super::run::{Run, Step, StepRecord, counted};
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
@@ -51,6 +51,9 @@ impl Run {
             .into_iter()
             .chain([Source::User])
             .collect();
+        self.work
+            .write_json(&counted(Step::ClosestConnections), &accounts)
+            .await?;
         let limit = self.job.options.max_bad_share;
         accounts::require_readable(&accounts, &quarantine, &sources, &self.job.input, limit)?;
 

@@ -7,9 +7,9 @@ use anyhow::Result;
 use graph_recs_sql::Parameters;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Account, is_unreadable};
-use super::checks::{CheckResult, Severity};
-use super::run::{Run, Step};
+use super::accounts::{Account, Accounts, is_unreadable};
+use super::checks::{CHECK_RESULTS, CheckResult, Severity};
+use super::run::{Run, Step, counted};
 use crate::warehouse::Table;
 
 /// What a run did.
@@ -76,6 +76,7 @@ impl Report {
             Step::Checks,
         ] {
             let Some(record) = run.record(step).await? else {
+                report.add_unfinished(run, step).await?;
                 continue;
             };
             report.steps.push(StepReport {
@@ -93,12 +94,27 @@ impl Report {
                 *report.counts.entry(name).or_default() += count;
             }
             report.checks.extend(record.checks);
-            let accounts = record.accounts.into_iter();
-            report
-                .sources
-                .extend(accounts.map(|(source, account)| SourceAccount { source, account }));
+            report.add_accounts(record.accounts);
         }
         Ok(report)
+    }
+
+    /// What a step found before it failed.
+    async fn add_unfinished(&mut self, run: &Run, step: Step) -> Result<()> {
+        if step == Step::Checks {
+            let results: Option<Vec<CheckResult>> = run.work.read_json(CHECK_RESULTS).await?;
+            self.checks.extend(results.unwrap_or_default());
+        }
+        if let Some(accounts) = run.work.read_json(&counted(step)).await? {
+            self.add_accounts(accounts);
+        }
+        Ok(())
+    }
+
+    fn add_accounts(&mut self, accounts: Accounts) {
+        let accounts = accounts.into_iter();
+        let named = accounts.map(|(source, account)| SourceAccount { source, account });
+        self.sources.extend(named);
     }
 }
 

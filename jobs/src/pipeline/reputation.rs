@@ -1,6 +1,7 @@
 //! Step 2: how good each author's reputation is, by the model or from a file.
 
 use std::fmt::Write;
+use std::io::BufRead;
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::AsArray;
@@ -11,7 +12,7 @@ use graph_recs_sql::session;
 use graph_recs_udfs::scan::Source;
 
 use super::accounts;
-use super::run::{Run, StepRecord};
+use super::run::{Run, Step, StepRecord, counted};
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
@@ -59,6 +60,9 @@ impl Run {
                 "quarantine-messages",
                 accounts::quarantine_batch(&quarantine)?,
             )
+            .await?;
+        self.work
+            .write_json(&counted(Step::ReputationScores), &accounts)
             .await?;
         let limit = self.job.options.max_bad_share;
         accounts::require_readable(
@@ -139,6 +143,17 @@ impl Run {
                 "--reputation-scores {shown}: it needs the header user_id,pred and a row a user"
             )
         };
+        let mut header = String::new();
+        std::io::BufReader::new(std::fs::File::open(file).with_context(unreadable)?)
+            .read_line(&mut header)
+            .with_context(unreadable)?;
+        if header.trim_end().trim_start_matches('\u{feff}') != "user_id,pred" {
+            bail!(
+                "{}, but its first line is {:?}",
+                unreadable(),
+                header.trim_end()
+            );
+        }
         self.context
             .register_csv("given_scores", path, options)
             .await

@@ -129,6 +129,11 @@ struct Identity<'a> {
 
 const RESULTS_VERSION: u32 = 1;
 
+/// Name of the file with what a step counted in its sources before it went on.
+pub(super) fn counted(step: Step) -> String {
+    format!("{}.counted", step.name())
+}
+
 /// A job with its input found, its model loaded and its warehouse opened.
 pub struct Job {
     pub(super) options: JobOptions,
@@ -285,8 +290,7 @@ impl Run {
         {
             return Ok(Published::Already);
         }
-        let report = self.report().await?;
-        self.work.write_json("report", &report).await?;
+        let report = self.keep_report().await?;
         let candidate = Candidate {
             run_id: self.id.clone(),
             as_of: self.job.options.parameters.as_of,
@@ -298,6 +302,19 @@ impl Run {
             .publish(&candidate, PublicationKind::Publish, Utc::now())
             .await?;
         Ok(Published::Now)
+    }
+
+    /// Whether the run is the one that readers see.
+    pub async fn is_current(&self) -> Result<bool> {
+        let current = self.job.warehouse.current().await?;
+        Ok(current.is_some_and(|current| current.run_id == self.id))
+    }
+
+    /// Keeps the report of what is done so far.
+    pub async fn keep_report(&self) -> Result<Report> {
+        let report = self.report().await?;
+        self.work.write_json("report", &report).await?;
+        Ok(report)
     }
 
     /// The report of what is done so far.

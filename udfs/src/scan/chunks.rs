@@ -82,7 +82,7 @@ fn pieces(range: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
 pub(crate) fn decode(
     chunks: BoxStream<'static, Result<Bytes>>,
     encoding: Encoding,
-    location: Path,
+    file: String,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let decoder = match encoding {
         Encoding::Gzip => Decoder::Gzip(flate2::write::MultiGzDecoder::new(Vec::new())),
@@ -92,8 +92,8 @@ pub(crate) fn decode(
         },
         Encoding::Plain | Encoding::Parquet => return Ok(chunks),
     };
-    let state = (chunks, Some(decoder), location);
-    Ok(futures::stream::try_unfold(state, |(mut chunks, mut decoder, location)| async move {
+    let state = (chunks, Some(decoder), file);
+    Ok(futures::stream::try_unfold(state, |(mut chunks, mut decoder, file)| async move {
         while let Some(active) = &mut decoder {
             let decoded = match chunks.next().await {
                 Some(chunk) => active.push(&chunk?),
@@ -101,12 +101,12 @@ pub(crate) fn decode(
             };
             let decoded = decoded.map_err(|error| {
                 DataFusionError::Execution(format!(
-                    "{location} cannot be decompressed ({error}): it is cut off or not what its ending says; \
+                    "{file} cannot be decompressed ({error}): it is cut off or not what its ending says; \
                      export it again"
                 ))
             })?;
             if !decoded.is_empty() {
-                return Ok(Some((Bytes::from(decoded), (chunks, decoder, location))));
+                return Ok(Some((Bytes::from(decoded), (chunks, decoder, file))));
             }
         }
         Ok(None)

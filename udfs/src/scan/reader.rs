@@ -37,7 +37,7 @@ pub(crate) fn open(
         start..range.end,
         file.size,
     );
-    let chunks = match chunks::decode(chunks, encoding, file.location.clone()) {
+    let chunks = match chunks::decode(chunks, encoding, columns.file().to_string()) {
         Ok(chunks) => chunks,
         Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
     };
