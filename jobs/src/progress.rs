@@ -20,6 +20,12 @@ pub struct StepBar {
     bar: Option<ProgressBar>,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Progress {
     /// Bars when standard error is a terminal, lines in the log otherwise.
     pub fn new() -> Self {

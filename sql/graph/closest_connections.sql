@@ -1,5 +1,6 @@
 -- The published table of closest connections.
 -- in: user_connections    grain: user, closest connection    key: user_id, closest_connection
+-- order: that of user_connections, by user_id; run in one partition
 SELECT user_id, connection['id'] AS closest_connection,
        CAST(ratio(connection['weight'], $lookback_seconds) AS DECIMAL(18, 8)) AS weight,
        CAST(rank AS INT) AS rank
@@ -8,4 +9,3 @@ FROM (
            unnest(generate_series(1, CAST(array_length(connections) AS BIGINT))) AS rank
     FROM user_connections
 )
-ORDER BY user_id, rank

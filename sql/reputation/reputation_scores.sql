@@ -1,5 +1,5 @@
 -- The published table of reputation scores.
 -- in: user_reputations    grain: user    key: user_id
+-- order: that of user_reputations, by user_id; run in one partition
 SELECT user_id, CAST(pred AS DOUBLE) / 1000000 AS pred, weeks
 FROM user_reputations
-ORDER BY user_id

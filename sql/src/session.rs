@@ -7,10 +7,10 @@ use std::sync::Arc;
 use datafusion::catalog::MemTable;
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::TableProvider;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::{RecordTable, Source};
@@ -100,6 +100,22 @@ pub fn join_in_partitions(context: &SessionContext) {
     optimizer.hash_join_single_partition_threshold = default.hash_join_single_partition_threshold;
     optimizer.hash_join_single_partition_threshold_rows =
         default.hash_join_single_partition_threshold_rows;
+}
+
+/// A session with the same tables whose plans work in one partition, so that rows come in the order of the file that
+/// they are read from: for plans that only reshape an intermediate table that is in order already.
+pub fn in_file_order(context: &SessionContext) -> SessionContext {
+    let state = context.state();
+    let config = state
+        .config()
+        .clone()
+        .with_target_partitions(1)
+        .with_create_default_catalog_and_schema(false);
+    SessionContext::new_with_state(
+        SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .build(),
+    )
 }
 
 /// Registers the day's sources as tables of schema `raw`.

@@ -41,10 +41,11 @@ impl Run {
             .register_table(&self.context, "user_recommendations")
             .await?;
 
-        bar.says("writing recommendations");
-        let recommendations = self.write_published(Table::Recommendations).await?;
-        bar.says("writing reasons");
-        let reasons = self.write_published(Table::RecReasons).await?;
+        bar.says("writing recommendations and reasons");
+        let (recommendations, reasons) = tokio::try_join!(
+            self.write_published(Table::Recommendations),
+            self.write_published(Table::RecReasons)
+        )?;
         let counts = single_row(self.context.sql(TALLY).await?)
             .await?
             .into_iter()

@@ -22,7 +22,7 @@ use super::report::Report;
 use super::work::WorkFolder;
 use crate::progress::Progress;
 use crate::warehouse::{
-    Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock,
+    Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock, write_parquet,
 };
 
 /// What a job is asked to do.
@@ -359,11 +359,16 @@ impl Run {
     /// Computes a published table and writes its file where nobody reads yet.
     pub(super) async fn write_published(&self, table: Table) -> Result<DataFile> {
         let parameters = self.job.options.parameters.values();
-        let frame = session::query(&self.context, table.name(), &parameters).await?;
-        let rows = frame.execute_stream().await?;
+        let context = session::in_file_order(&self.context);
+        let frame = session::query(&context, table.name(), &parameters).await?;
         let path = Warehouse::data_path(table, &self.id, 0)?;
         let store = self.job.warehouse.object_store();
-        Ok(crate::warehouse::write_parquet(store, &path, table.schema(), rows).await?)
+        // A task of its own: encoding keeps a thread busy, and two tables are to keep two.
+        let written = tokio::spawn(async move {
+            let rows = frame.execute_stream().await?;
+            anyhow::Ok(write_parquet(store, &path, table.schema(), rows).await?)
+        });
+        written.await?
     }
 
     /// Makes `suspended_users` known, computed once a run.

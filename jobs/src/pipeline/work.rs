@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::warehouse::{DataFile, Warehouse, write_parquet};
+use crate::warehouse::{DataFile, Warehouse, write_intermediate, write_parquet};
 
 /// The folder `_runs/<run>` of a warehouse.
 #[derive(Clone)]
@@ -42,9 +42,13 @@ impl WorkFolder {
     /// Writes an intermediate table, in the order of the frame's rows.
     pub async fn write_table(&self, name: &str, frame: DataFrame) -> Result<DataFile> {
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        let rows = frame.execute_stream().await?;
         let path = self.path(&format!("{name}.parquet"))?;
-        Ok(write_parquet(self.store(), &path, schema, rows).await?)
+        let store = self.store();
+        let written = tokio::spawn(async move {
+            let rows = frame.execute_stream().await?;
+            anyhow::Ok(write_intermediate(store, &path, schema, rows).await?)
+        });
+        written.await?
     }
 
     /// Writes rows at hand as an intermediate table.

@@ -159,6 +159,9 @@ pub(super) fn calibration(bins: &[Bin], error: f64) -> String {
     plot.finish()
 }
 
+/// One of an epoch's two losses.
+type LossOf = fn(&Epoch) -> f64;
+
 /// Training and validation loss by epoch.
 pub(super) fn loss(epochs: &[Epoch]) -> String {
     let highest = epochs
@@ -173,7 +176,7 @@ pub(super) fn loss(epochs: &[Epoch]) -> String {
         (1.0, last),
         (0.0, highest * 1.05),
     );
-    let series: [(&str, fn(&Epoch) -> f64); 2] = [
+    let series: [(&str, LossOf); 2] = [
         ("training (weighted, with dropout)", |epoch| {
             epoch.train_loss
         }),

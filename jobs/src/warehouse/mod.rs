@@ -43,7 +43,7 @@ pub use lock::WarehouseLock;
 pub use publish::{Candidate, Published};
 pub use runs::{Publication, PublicationKind};
 pub use tables::{Column, PerTable, Table};
-pub use writer::{DataFile, write_parquet};
+pub use writer::{DataFile, write_intermediate, write_parquet};
 
 use delta::DeltaLog;
 

@@ -174,7 +174,9 @@ impl Weights {
                 });
             }
             // `!(≤)` rather than `>`: NaN must not pass.
-            let unfit = values.iter().position(|value| !(value.abs() <= MAX_WEIGHT));
+            let unfit = values
+                .iter()
+                .position(|value| value.is_nan() || value.abs() > MAX_WEIGHT);
             if let Some((position, &value)) = unfit.and_then(|at| values.get(at).map(|v| (at, v))) {
                 return Err(ModelError::Weight {
                     name,

@@ -85,7 +85,7 @@ pub(crate) fn decode(
     file: String,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let decoder = match encoding {
-        Encoding::Gzip => Decoder::Gzip(flate2::write::MultiGzDecoder::new(Vec::new())),
+        Encoding::Gzip => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))),
         Encoding::Zstd => Decoder::Zstd {
             decoder: zstd::stream::raw::Decoder::new()?,
             in_frame: false,
@@ -115,7 +115,7 @@ pub(crate) fn decode(
 }
 
 enum Decoder {
-    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
+    Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
     Zstd {
         decoder: zstd::stream::raw::Decoder<'static>,
         in_frame: bool,

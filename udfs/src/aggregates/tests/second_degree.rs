@@ -274,7 +274,7 @@ async fn spills_and_gives_the_same() {
     let mut random = Random(23);
     let rows = random_rows(3000, &mut random);
     let (batches, spills) =
-        query_with_memory(SQL, cut(&rows, 3, &mut random, |rows| batch(rows)), 3 << 20).await;
+        query_with_memory(SQL, cut(&rows, 3, &mut random, batch), 3 << 20).await;
     assert!(spills > 0);
     assert_eq!(answers(&batches), reference(&rows, 4, 500_000));
 }

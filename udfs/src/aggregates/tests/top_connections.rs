@@ -188,7 +188,7 @@ async fn spills_and_gives_the_same() {
     let mut random = Random(3);
     let rows = random_rows(60_000, 5_000, &mut random);
     let (batches, spills) =
-        query_with_memory(SQL, cut(&rows, 3, &mut random, |rows| batch(rows)), 1 << 20).await;
+        query_with_memory(SQL, cut(&rows, 3, &mut random, batch), 1 << 20).await;
     assert!(spills > 0);
     assert_eq!(answers(&batches), reference(&rows, 3));
 }

@@ -156,7 +156,7 @@ async fn spills_and_gives_the_same() {
     let mut random = Random(13);
     let rows = random_rows(40_000, 5_000, &mut random);
     let (batches, spills) =
-        query_with_memory(SQL, cut(&rows, 3, &mut random, |rows| batch(rows)), 2 << 20).await;
+        query_with_memory(SQL, cut(&rows, 3, &mut random, batch), 2 << 20).await;
     assert!(spills > 0);
     assert_eq!(answers(&batches), reference(&rows));
 }
