@@ -21,9 +21,10 @@ const MARK: &str = ".graph-recs-demo";
 /// The day of the demo: its exports are as of the morning of this day.
 const DATE: (i32, u32, u32) = (2019, 10, 1);
 
-/// Users worth showing: many recommendations, and reasons that several connections share.
+/// Users worth showing: some recommendations, one of them with several reasons, and not more than fits a screen.
 const WORTH_SHOWING: &str = "SELECT user_id FROM rec_reasons GROUP BY user_id \
-     HAVING count(DISTINCT rec_id) BETWEEN 3 AND 20 ORDER BY count(*) DESC, user_id LIMIT 3";
+     HAVING count(DISTINCT rec_id) >= 4 AND count(*) > count(DISTINCT rec_id) + 1 \
+     ORDER BY count(*), user_id LIMIT 3";
 
 /// Makes a day, runs it, and shows recommendations with their reasons.
 pub async fn run(options: DemoOptions) -> Result<()> {

@@ -54,7 +54,11 @@ pub(crate) fn open(
         } else {
             u64::MAX
         },
-        skip_partial: range.start > 0,
+        skip: if range.start > 0 {
+            Skip::ToFirstRecord
+        } else {
+            Skip::Nothing
+        },
         at_file_start: range.start == 0,
         line: 0,
         first_line: (range.start == 0).then_some(1),
@@ -69,6 +73,16 @@ pub(crate) fn open(
     .boxed()
 }
 
+/// What is passed over up to the next line end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    Nothing,
+    /// The end of a record that began before the range.
+    ToFirstRecord,
+    /// The rest of a record that is too long.
+    RestOfRecord,
+}
+
 struct Reader {
     store: Arc<dyn ObjectStore>,
     location: Path,
@@ -81,7 +95,7 @@ struct Reader {
     at_end: bool,
     /// Records that begin here or later belong to the next range.
     end: u64,
-    skip_partial: bool,
+    skip: Skip,
     at_file_start: bool,
     /// Lines of this range read so far.
     line: u64,
@@ -123,12 +137,17 @@ impl Reader {
             }
             self.at_file_start = false;
         }
-        if self.skip_partial {
+        if self.skip != Skip::Nothing {
             match memchr::memchr(b'\n', &self.buffer[self.position..]) {
                 Some(newline) => {
                     self.position += newline + 1;
-                    self.first_offset = self.offset + self.position as u64;
-                    self.skip_partial = false;
+                    match self.skip {
+                        Skip::ToFirstRecord => {
+                            self.first_offset = self.offset + self.position as u64
+                        }
+                        Skip::RestOfRecord | Skip::Nothing => self.line += 1,
+                    }
+                    self.skip = Skip::Nothing;
                 }
                 None => {
                     self.position = self.buffer.len();
@@ -157,8 +176,8 @@ impl Reader {
                     let raw = String::from_utf8_lossy(&rest[..SHOWN_OF_TOO_LONG]).into_owned();
                     self.columns
                         .push_unreadable(Reason::TooLong, self.line, || raw);
-                    self.line += memchr::memchr_iter(b'\n', rest).count() as u64;
-                    self.skip_partial = true;
+                    self.position = self.buffer.len();
+                    self.skip = Skip::RestOfRecord;
                     return false;
                 }
                 None => return false,
