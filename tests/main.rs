@@ -1,1 +1,18 @@
-//! placeholder
+//! What graph-recs promises, asked of the real program: every test runs the binary as a person or a scheduler would,
+//! in folders of its own, and looks at what it leaves behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod accounts;
+mod bad_input;
+mod checks;
+mod cli;
+mod demo;
+mod golden;
+mod history;
+mod lock;
+mod properties;
+mod quarantine;
+mod resume;
+mod rewrite;
+mod slt;
+mod support;
