@@ -170,7 +170,7 @@ fn a_failed_check_stays_failed_until_the_candidate_is_mended() {
     candidate.spoilt(
         "warehouse",
         "recommendations",
-        "SELECT user_id, user_id, rank, score FROM it",
+        "SELECT user_id, user_id AS rec_id, rank, score FROM it",
     );
     candidate.check("warehouse").exits(3);
     let again = |command: &str| Outcome::of(with_scores(&mut place.command(command, "warehouse")));

@@ -21,7 +21,7 @@ fn the_demo_shows_recommendations_with_their_reasons() {
     let page = demo().exits(0).stdout;
     let users: Vec<&str> = page
         .lines()
-        .filter(|line| line.starts_with("user "))
+        .filter(|line| line.starts_with("user ") && line.contains(", run "))
         .collect();
     assert_eq!(users.len(), 3, "{page}");
     for words in [
@@ -35,7 +35,9 @@ fn the_demo_shows_recommendations_with_their_reasons() {
     // The commands that it proposes work.
     let proposed = page
         .lines()
-        .find_map(|line| line.strip_prefix("More: graph-recs "));
+        .find(|line| line.starts_with("More: "))
+        .and_then(|line| line.split_once("graph-recs "))
+        .map(|(_, arguments)| arguments);
     let explained = graph_recs(proposed.unwrap().split_whitespace())
         .exits(0)
         .stdout;

@@ -109,7 +109,7 @@ fn killed_in_the_middle_of_every_step_of_a_big_day() {
         "looking for copies",
         "reading and scoring messages",
         "ranking second-degree connections",
-        "writing reasons",
+        "writing recommendations and reasons",
         "reasons_add_up_to_scores",
     ]
     .into_iter()

@@ -71,7 +71,7 @@ async fn finish(run: &Run, published: Published, json: bool) -> Result<()> {
         let report = run.report().await?;
         println!(
             "{}",
-            json!({ "run_id": run.id(), "already_published": already, "current": current, "report": report })
+            json!({ "run_id": run.id(), "published": true, "already_published": already, "current": current, "report": report })
         );
     } else {
         let id = run.id();

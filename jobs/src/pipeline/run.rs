@@ -217,6 +217,7 @@ impl Job {
     pub async fn start(self, progress: Progress) -> Result<Run> {
         let id = self.run_id()?;
         let lock = WarehouseLock::acquire(&self.warehouse, &id, Utc::now())?;
+        self.warehouse.remove_half_written(&id)?;
         let work = WorkFolder::new(Arc::clone(&self.warehouse), &id);
         let mut engine = self.options.engine.clone();
         if engine.spill_folder.is_none() {

@@ -111,7 +111,7 @@ fn host_name() -> String {
     name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }
 
-fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> WarehouseError {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> WarehouseError {
     let path = path.display().to_string();
     move |source| WarehouseError::Io { path, source }
 }

@@ -27,6 +27,7 @@ mod writer;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -132,6 +133,32 @@ impl Warehouse {
         Ok(Path::from_iter(["_runs", run_id, name]))
     }
 
+    /// Removes what a run that was cut off left half written: on a local disk, files under their staging names
+    /// `<name>#<number>`. Only for the run that holds the lock.
+    ///
+    /// # Errors
+    /// [`WarehouseError::RunId`]; [`WarehouseError::Io`] when a file can't be removed.
+    pub fn remove_half_written(&self, run_id: &str) -> Result<(), WarehouseError> {
+        publish::check_run_id(run_id)?;
+        let Ok(root) = self.url.to_file_path() else {
+            return Ok(());
+        };
+        let folders = Table::ALL.iter().map(|table| table.name());
+        for folder in folders.chain(["_runs"]) {
+            // A folder that is not there has nothing half written.
+            let Ok(entries) = std::fs::read_dir(root.join(folder).join(run_id)) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().contains('#') {
+                    let path = entry.path();
+                    std::fs::remove_file(&path).map_err(lock::io_error(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The files of a version of a table, sorted by path.
     ///
     /// # Errors
@@ -154,21 +181,35 @@ impl Warehouse {
         table: Table,
         version: u64,
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
-        self.provider_of(table, &self.files(table, version).await?)
+        self.listing(table.schema(), &self.files(table, version).await?)
     }
 
-    /// Files of a table for a DataFusion session, published or not: so a candidate is checked.
+    /// Files of a table that are not published yet, for a DataFusion session that checks them. Its columns may be
+    /// null as far as the session knows: else it would take for granted that none is.
     ///
     /// # Errors
     /// Errors of DataFusion.
-    pub fn provider_of(
+    pub fn candidate_provider(
         &self,
         table: Table,
         files: &[DataFile],
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        let fields = table.schema().fields().clone();
+        let nullable = fields
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true));
+        self.listing(Arc::new(Schema::new(nullable.collect::<Vec<_>>())), files)
+    }
+
+    /// A table of exactly these files.
+    fn listing(
+        &self,
+        schema: SchemaRef,
+        files: &[DataFile],
+    ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
         // A listing of nothing is refused, or worse, lists everything.
         if files.is_empty() {
-            return Ok(Arc::new(EmptyTable::new(table.schema())));
+            return Ok(Arc::new(EmptyTable::new(schema)));
         }
         let mut urls = Vec::with_capacity(files.len());
         for file in files {
@@ -177,7 +218,7 @@ impl Warehouse {
         let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
         let config = ListingTableConfig::new_with_multi_paths(urls)
             .with_listing_options(options)
-            .with_schema(table.schema());
+            .with_schema(schema);
         Ok(Arc::new(ListingTable::try_new(config)?))
     }
 
