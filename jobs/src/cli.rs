@@ -73,7 +73,7 @@ pub struct RunOptions {
     #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub date: Option<NaiveDate>,
     /// The moment as of which the day is known, UTC; later records are left out [default: start of --date]
-    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
     /// Folder of the warehouse; made when it is not there
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
@@ -278,7 +278,7 @@ pub struct TrainCommandOptions {
     #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub date: Option<NaiveDate>,
     /// The moment as of which the day is known, UTC [default: start of --date]
-    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time, required_unless_present = "date")]
+    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
     /// The day before the first day of week 1 [default: 189 days before the as-of's day]
     #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]

@@ -97,7 +97,7 @@ impl Run {
             written.push((table.name(), i64::try_from(rows)?));
             self.context.register_table(
                 table.name(),
-                warehouse.provider_of(table, files.get(table))?,
+                warehouse.candidate_provider(table, files.get(table))?,
             )?;
         }
         self.register_rows("written", name_and_rows(&written)?)?;

@@ -1,6 +1,8 @@
 //! Step 2: how good each author's reputation is, by the model or from a file.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::AsArray;
@@ -139,6 +141,14 @@ impl Run {
                 "--reputation-scores {shown}: it needs the header user_id,pred and a row a user"
             )
         };
+        // The reader below skips the first line whatever it says.
+        let mut header = String::new();
+        BufReader::new(File::open(file).with_context(unreadable)?)
+            .read_line(&mut header)
+            .with_context(unreadable)?;
+        if header.trim_end() != "user_id,pred" {
+            bail!(unreadable());
+        }
         self.context
             .register_csv("given_scores", path, options)
             .await

@@ -27,6 +27,7 @@ mod writer;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -154,21 +155,35 @@ impl Warehouse {
         table: Table,
         version: u64,
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
-        self.provider_of(table, &self.files(table, version).await?)
+        self.listing(table.schema(), &self.files(table, version).await?)
     }
 
-    /// Files of a table for a DataFusion session, published or not: so a candidate is checked.
+    /// Files of a table that are not published yet, for a DataFusion session that checks them. Its columns may be
+    /// null as far as the session knows: else it would take for granted that none is.
     ///
     /// # Errors
     /// Errors of DataFusion.
-    pub fn provider_of(
+    pub fn candidate_provider(
         &self,
         table: Table,
         files: &[DataFile],
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        let fields = table.schema().fields().clone();
+        let nullable = fields
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true));
+        self.listing(Arc::new(Schema::new(nullable.collect::<Vec<_>>())), files)
+    }
+
+    /// A table of exactly these files.
+    fn listing(
+        &self,
+        schema: SchemaRef,
+        files: &[DataFile],
+    ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
         // A listing of nothing is refused, or worse, lists everything.
         if files.is_empty() {
-            return Ok(Arc::new(EmptyTable::new(table.schema())));
+            return Ok(Arc::new(EmptyTable::new(schema)));
         }
         let mut urls = Vec::with_capacity(files.len());
         for file in files {
@@ -177,7 +192,7 @@ impl Warehouse {
         let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
         let config = ListingTableConfig::new_with_multi_paths(urls)
             .with_listing_options(options)
-            .with_schema(table.schema());
+            .with_schema(schema);
         Ok(Arc::new(ListingTable::try_new(config)?))
     }
 

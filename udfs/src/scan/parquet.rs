@@ -29,18 +29,24 @@ pub(crate) async fn open(
     mut columns: Columns,
     batch_size: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let shown = columns.file().to_string();
+    let unreadable = move |error: ParquetError| {
+        DataFusionError::Execution(format!(
+            "{shown} cannot be read as Parquet ({error}): it is cut off or not what its ending says; export it again"
+        ))
+    };
     let reader = StoredFile { store, file };
     let builder = ParquetRecordBatchStreamBuilder::new(reader)
         .await
-        .map_err(DataFusionError::from)?;
+        .map_err(&unreadable)?;
     let batches = builder
         .with_batch_size(batch_size)
         .build()
-        .map_err(DataFusionError::from)?;
+        .map_err(&unreadable)?;
     let mut line = 0u64;
     Ok(batches
         .map(move |batch| {
-            let batch = batch.map_err(DataFusionError::from)?;
+            let batch = batch.map_err(&unreadable)?;
             push_rows(&mut columns, &batch, &mut line)?;
             columns.finish(1)
         })
