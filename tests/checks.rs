@@ -183,7 +183,10 @@ fn a_failed_check_stays_failed_until_the_candidate_is_mended() {
     fs::remove_file(place.work_file("warehouse", &candidate.run_id, "recommendations.json"))
         .unwrap();
     again("run").exits(0);
-    assert_eq!(place.publications("warehouse"), [candidate.run_id.clone()]);
+    assert_eq!(
+        place.publications("warehouse"),
+        std::slice::from_ref(&candidate.run_id)
+    );
 }
 
 #[test]

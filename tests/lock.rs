@@ -91,7 +91,10 @@ fn the_second_run_names_the_first_and_gives_way() {
 
     holder.signal("CONT");
     assert_eq!(holder.wait(), Some(0));
-    assert_eq!(place.publications("warehouse"), [run_id.clone()]);
+    assert_eq!(
+        place.publications("warehouse"),
+        std::slice::from_ref(&run_id)
+    );
     let elsewhere = place.published("elsewhere", &run_id);
     place
         .published("warehouse", &run_id)

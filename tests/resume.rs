@@ -75,7 +75,7 @@ fn goes_on(place: &Place, warehouse: &str, what: &str) {
         .is_same_as(&place.published("undisturbed", undisturbed), what);
     assert_eq!(
         place.publications(warehouse),
-        [undisturbed.clone()],
+        std::slice::from_ref(undisturbed),
         "{what}"
     );
     fs::remove_dir_all(place.path(warehouse)).unwrap();
@@ -211,7 +211,7 @@ fn single_steps_in_their_order_do_what_a_run_does() {
     assert_eq!(step("publish").exits(0).json()["already_published"], false);
 
     let run_id = place.run_with_scores("run", &[]).exits(0).run_id();
-    assert_eq!(place.publications("steps"), [run_id.clone()]);
+    assert_eq!(place.publications("steps"), std::slice::from_ref(&run_id));
     let steps = place.published("steps", &run_id);
     steps.is_same_as(&place.published("run", &run_id), "single steps");
 }
@@ -225,7 +225,10 @@ fn running_again_changes_nothing() {
     assert_eq!(answer["run_id"], run_id.as_str());
     assert_eq!(answer["already_published"], true);
     assert_eq!(everything(&place.path("warehouse")), before);
-    assert_eq!(place.publications("warehouse"), [run_id.clone()]);
+    assert_eq!(
+        place.publications("warehouse"),
+        std::slice::from_ref(&run_id)
+    );
 
     // What changes no result changes no run.
     let options = [

@@ -29,12 +29,6 @@ pub(crate) async fn open(
     mut columns: Columns,
     batch_size: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let shown = columns.file().to_string();
-    let unreadable = move |error: ParquetError| {
-        DataFusionError::Execution(format!(
-            "{shown} cannot be read as Parquet ({error}): it is cut off or not what its ending says; export it again"
-        ))
-    };
     let reader = StoredFile { store, file };
     let file = columns.file().to_string();
     let unreadable = move |error: ParquetError| {
