@@ -21,7 +21,7 @@ fn the_demo_shows_recommendations_with_their_reasons() {
     let page = demo().exits(0).stdout;
     let users: Vec<&str> = page
         .lines()
-        .filter(|line| line.starts_with("user "))
+        .filter(|line| line.starts_with("user ") && line.contains(", run "))
         .collect();
     assert_eq!(users.len(), 3, "{page}");
     for words in [

@@ -127,8 +127,12 @@ fn the_score_file_has_all_scores() {
     let place = Place::golden();
     let run_id = place.run_with_scores("given", &[]).exits(0).run_id();
     let file = place.work_file("given", &run_id, "reputation_score.csv");
-    let given = fs::read_to_string(golden("pred.csv")).unwrap();
-    assert_eq!(fs::read_to_string(file).unwrap(), given);
+    let given: String = csv_rows(&fs::read_to_string(golden("pred.csv")).unwrap())[1..]
+        .iter()
+        .map(|row| format!("{},{:.6}\n", row[0], row[1].parse::<f64>().unwrap()))
+        .collect();
+    let written = fs::read_to_string(file).unwrap();
+    assert_eq!(written, format!("user_id,pred\n{given}"));
 
     let run_id = place.run("scored", &[]).exits(0).run_id();
     let file = place.work_file("scored", &run_id, "reputation_score.csv");

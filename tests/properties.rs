@@ -27,7 +27,7 @@ fn results(
     let run = Outcome::of(scoring(&mut place.command("run", warehouse)).args(options)).exits(0);
     let rows = &run.json()["report"]["rows"];
     for table in TABLES {
-        assert!(rows[table].as_u64().unwrap() > 1000, "{table}: {rows}");
+        assert!(rows[table].as_u64().unwrap() > 100, "{table}: {rows}");
     }
     place.published(warehouse, &run.run_id())
 }
@@ -142,22 +142,31 @@ fn on_any_number_of_threads_in_batches_of_any_size() {
     let place = Place::golden();
     for scoring in [GIVEN, MODEL] {
         let plain = results(&place, "plain", scoring, &[]);
-        for (number, options) in [
+        for options in [
             ["--threads", "1"],
             ["--threads", "2"],
             ["--threads", "8"],
-            ["--batch-size", "1"],
             ["--batch-size", "100"],
             ["--batch-size", "8192"],
-        ]
-        .iter()
-        .enumerate()
-        {
-            let warehouse = format!("warehouse-{number}");
-            let found = results(&place, &warehouse, scoring, options);
+        ] {
+            let found = results(&place, "other", scoring, &options);
             found.is_same_as(&plain, &options.join(" "));
-            fs::remove_dir_all(place.path(&warehouse)).unwrap();
+            fs::remove_dir_all(place.path("other")).unwrap();
         }
+    }
+}
+
+#[test]
+fn row_by_row() {
+    let place = Place::generated(300, 3_000, 1_000);
+    let scoring: fn(&mut Command) -> &mut Command =
+        |command| MODEL(command).args(["--max-bad-share", "0.1"]);
+    let plain = results(&place, "plain", scoring, &[]);
+    for options in [["--threads", "1"], ["--threads", "8"]] {
+        let options = [&options[..], &["--batch-size", "1"]].concat();
+        let found = results(&place, "other", scoring, &options);
+        found.is_same_as(&plain, &options.join(" "));
+        fs::remove_dir_all(place.path("other")).unwrap();
     }
 }
 

@@ -8,9 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::rewrite;
-use crate::support::{
-    AS_OF, Place, account, message, small_day,
-};
+use crate::support::{AS_OF, Place, account, message, small_day};
 
 /// Lines that cannot be read in reply, mention and like, with the reason.
 const BAD_ENGAGEMENTS: [(&[u8], &str); 18] = [
@@ -273,7 +271,7 @@ fn an_open_quote_costs_one_user_and_not_the_rest() {
 fn a_line_without_end_does_not_fill_the_memory() {
     let place = small_day();
     let good = place.read("st_messages.data");
-    let endless = vec![b'x'; (64 << 20) + 1];
+    let endless = vec![b'x'; 80 << 20];
     place.write(
         "st_messages.data",
         [&good[..], &endless, b"\n", b"bad\n", &good].concat(),

@@ -228,7 +228,10 @@ impl Place {
             for entry in fs::read_dir(&folder).unwrap() {
                 let entry = entry.unwrap();
                 let name = format!("{table}/{}", entry.file_name().to_string_lossy());
-                files.insert(name, fs::read(entry.path()).unwrap());
+                // A killed run may leave behind what it was about to rename.
+                if name.ends_with(".parquet") {
+                    files.insert(name, fs::read(entry.path()).unwrap());
+                }
             }
         }
         let scores = self.work_file(warehouse, run_id, "reputation_score.csv");
