@@ -7,6 +7,7 @@ use std::process::Command;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::physical_plan::common::collect;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 
 use crate::rewrite::parquet_of;
@@ -52,9 +53,11 @@ impl Candidate {
                     .await
                     .unwrap();
             }
-            context.sql(sql).await.unwrap().collect().await.unwrap()
+            let frame = context.sql(sql).await.unwrap();
+            let rows = frame.execute_stream().await.unwrap();
+            let schema = rows.schema();
+            concat_batches(&schema, &collect(rows).await.unwrap()).unwrap()
         });
-        let found = concat_batches(&found[0].schema(), &found).unwrap();
         let original = fs::File::open(file(table)).unwrap();
         let schema = ParquetRecordBatchReaderBuilder::try_new(original)
             .unwrap()
@@ -121,8 +124,8 @@ fn each_check_finds_what_it_is_for() {
         ("unique_keys", "reputation_scores", "SELECT * FROM it UNION ALL SELECT * FROM it WHERE user_id = 8".into()),
         ("rows_of_this_run", "rec_reasons", "SELECT * FROM it LIMIT 1000".into()),
         ("rows_of_this_run", "recommendations", "SELECT * FROM it WHERE false".into()),
-        ("at_most_k_connections", "closest_connections", format!("SELECT * FROM it UNION ALL SELECT 8, n, 0.1, n {more}")),
-        ("at_most_k_recommendations", "recommendations", format!("SELECT * FROM it UNION ALL SELECT 8, n, n, 0.1 {more}")),
+        ("at_most_k_connections", "closest_connections", format!("SELECT * FROM it UNION ALL SELECT 8, n + 0, 0.1, n {more}")),
+        ("at_most_k_recommendations", "recommendations", format!("SELECT * FROM it UNION ALL SELECT 8, n + 0, n, 0.1 {more}")),
         ("ranks_without_gaps", "closest_connections", gaps.into()),
         ("ranks_without_gaps", "recommendations", "SELECT user_id, rec_id, rank + 1, score FROM it".into()),
         ("weights_positive", "closest_connections", format!("SELECT user_id, closest_connection, CASE WHEN {first} THEN 0 ELSE weight END, rank FROM it")),
@@ -144,7 +147,8 @@ fn each_check_finds_what_it_is_for() {
     for (number, (check, table, sql)) in cases.iter().enumerate() {
         let warehouse = format!("warehouse-{number}");
         candidate.spoilt(&warehouse, table, sql);
-        let outcome = candidate.check(&warehouse).exits(3);
+        let outcome = candidate.check(&warehouse);
+        assert_eq!(outcome.code, Some(3), "{check}: {sql}\n{}", outcome.stderr);
         outcome.says(&[check, "nothing was published", &candidate.run_id]);
         assert_eq!(place.publications(&warehouse), [""; 0], "{check}");
         let results = place.work_file(&warehouse, &candidate.run_id, "check_results.json");
