@@ -286,6 +286,9 @@ pub struct TrainCommandOptions {
     /// File with the ids of the hand-picked good users, one a line [default: authors of messages with recommended = true]
     #[arg(long, value_name = "FILE")]
     pub good_users: Option<PathBuf>,
+    /// Folder of further messages, from whose texts alone word vectors are learnt too
+    #[arg(long, value_name = "DIR")]
+    pub texts: Option<String>,
     /// Folder to write the model to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
