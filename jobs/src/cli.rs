@@ -286,7 +286,7 @@ pub struct TrainCommandOptions {
     /// File with the ids of the hand-picked good users, one a line [default: authors of messages with recommended = true]
     #[arg(long, value_name = "FILE")]
     pub good_users: Option<PathBuf>,
-    /// Folder of further messages, from whose texts alone word vectors are learnt too
+    /// Folder of further messages: word vectors are learnt from their texts too, but for those of users in --input
     #[arg(long, value_name = "DIR")]
     pub texts: Option<String>,
     /// Folder to write the model to

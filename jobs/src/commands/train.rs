@@ -25,7 +25,7 @@ const DOCUMENTS: &str =
     "SELECT user_id, week, clean_body, clean_link_desc FROM weekly_messages ORDER BY user_id, week";
 /// Whatever is readable; the order is fixed since the model depends on it.
 const TEXTS: &str =
-    "SELECT clean_text(body) FROM raw.messages WHERE body IS NOT NULL ORDER BY id, body";
+    "SELECT user_id, clean_text(body) FROM raw.messages WHERE body IS NOT NULL ORDER BY id, body";
 
 /// Reads the messages, trains, writes the model folder, and shows what it is worth.
 pub async fn run(options: TrainCommandOptions) -> Result<()> {
@@ -51,7 +51,10 @@ pub async fn run(options: TrainCommandOptions) -> Result<()> {
     };
     let documents = documents(&context, &good).await?;
     let texts = match &options.texts {
-        Some(folder) => texts(&options, folder).await?,
+        Some(folder) => {
+            let known = documents.iter().map(|document| document.user_id).collect();
+            texts(&options, folder, &known).await?
+        }
         None => Vec::new(),
     };
     info!(
@@ -180,22 +183,29 @@ fn listed_users(file: &Path) -> Result<HashSet<i32>> {
     Ok(users)
 }
 
-/// The cleaned bodies of all messages of another folder, in order of id.
-async fn texts(options: &TrainCommandOptions, folder: &str) -> Result<Vec<String>> {
+/// The cleaned bodies of another folder's messages, in order of id, but for those of `known` users: nobody who is
+/// measured on shall have shaped the word vectors.
+async fn texts(
+    options: &TrainCommandOptions,
+    folder: &str,
+    known: &HashSet<i32>,
+) -> Result<Vec<String>> {
     let input = Input::open(folder, None).await?;
     input.require(&[Source::Message])?;
     let context = options.engine.engine().session(Model::shipped()?)?;
     session::register_input(&context, &input)?;
     let mut texts = Vec::new();
     for batch in context.sql(TEXTS).await?.collect().await? {
-        let bodies = cast(batch.column(0), &DataType::Utf8)?;
-        texts.extend(
-            bodies
-                .as_string::<i32>()
-                .iter()
-                .flatten()
-                .map(str::to_owned),
-        );
+        let users = cast(batch.column(0), &DataType::Int32)?;
+        let bodies = cast(batch.column(1), &DataType::Utf8)?;
+        let both = users
+            .as_primitive::<Int32Type>()
+            .iter()
+            .zip(bodies.as_string::<i32>());
+        texts.extend(both.filter_map(|(user, body)| match user {
+            Some(user) if known.contains(&user) => None,
+            _ => body.map(str::to_owned),
+        }));
     }
     Ok(texts)
 }
