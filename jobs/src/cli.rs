@@ -297,6 +297,9 @@ pub struct TrainCommandOptions {
     /// File with the ids of the hand-picked good users, one a line, a first line `user_id` is skipped [default: authors of messages with recommended = true]
     #[arg(long, value_name = "FILE")]
     pub good_users: Option<PathBuf>,
+    /// Folder of further messages: word vectors are learnt from their texts too, but for those of users in --input
+    #[arg(long, value_name = "DIR")]
+    pub texts: Option<String>,
     /// Folder to write the model to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

@@ -23,6 +23,9 @@ const RECOMMENDED: &str =
     "SELECT DISTINCT user_id FROM message_records WHERE left_out IS NULL AND recommended";
 const DOCUMENTS: &str =
     "SELECT user_id, week, clean_body, clean_link_desc FROM weekly_messages ORDER BY user_id, week";
+/// Whatever is readable; the order is fixed since the model depends on it.
+const TEXTS: &str =
+    "SELECT user_id, clean_text(body) FROM raw.messages WHERE body IS NOT NULL ORDER BY id, body";
 
 /// Reads the messages, trains, writes the model folder, and shows what it is worth.
 pub async fn run(options: TrainCommandOptions) -> Result<()> {
@@ -47,7 +50,18 @@ pub async fn run(options: TrainCommandOptions) -> Result<()> {
         None => recommended_users(&context).await?,
     };
     let documents = documents(&context, &good).await?;
-    info!("{} weekly documents", documents.len());
+    let texts = match &options.texts {
+        Some(folder) => {
+            let known = documents.iter().map(|document| document.user_id).collect();
+            texts(&options, folder, &known).await?
+        }
+        None => Vec::new(),
+    };
+    info!(
+        "{} weekly documents, {} texts without labels",
+        documents.len(),
+        texts.len()
+    );
 
     let defaults = TrainOptions::default();
     let training = TrainOptions {
@@ -62,23 +76,28 @@ pub async fn run(options: TrainCommandOptions) -> Result<()> {
         },
         ..defaults
     };
-    let outcome = fit(documents, training).await?;
+    let outcome = fit(documents, texts, training).await?;
     outcome.write(&options.out)?;
     show(&outcome, &options.out);
     Ok(())
 }
 
 /// Trains on a thread of its own, with a bar a fold.
-async fn fit(documents: Vec<Document>, options: TrainOptions) -> Result<TrainOutcome> {
+async fn fit(
+    documents: Vec<Document>,
+    texts: Vec<String>,
+    options: TrainOptions,
+) -> Result<TrainOutcome> {
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{prefix:<10} {bar:30} {elapsed:>5} {msg}") {
         bar.set_style(style);
     }
     let trained = tokio::task::spawn_blocking(move || {
-        let outcome = train(&documents, &options, &mut |progress| {
+        let outcome = train(&documents, &texts, &options, &mut |progress| {
             let name = progress
                 .fold
                 .map_or("all".into(), |fold| format!("fold {}", fold + 1));
+            let name = format!("{name}.{}", progress.network);
             bar.set_prefix(name.clone());
             bar.set_position((progress.done * 1000.0) as u64);
             match progress.last {
@@ -162,6 +181,33 @@ fn listed_users(file: &Path) -> Result<HashSet<i32>> {
         };
     }
     Ok(users)
+}
+
+/// The cleaned bodies of another folder's messages, in order of id, but for those of `known` users: nobody who is
+/// measured on shall have shaped the word vectors.
+async fn texts(
+    options: &TrainCommandOptions,
+    folder: &str,
+    known: &HashSet<i32>,
+) -> Result<Vec<String>> {
+    let input = Input::open(folder, None).await?;
+    input.require(&[Source::Message])?;
+    let context = options.engine.engine().session(Model::shipped()?)?;
+    session::register_input(&context, &input)?;
+    let mut texts = Vec::new();
+    for batch in context.sql(TEXTS).await?.collect().await? {
+        let users = cast(batch.column(0), &DataType::Int32)?;
+        let bodies = cast(batch.column(1), &DataType::Utf8)?;
+        let both = users
+            .as_primitive::<Int32Type>()
+            .iter()
+            .zip(bodies.as_string::<i32>());
+        texts.extend(both.filter_map(|(user, body)| match user {
+            Some(user) if known.contains(&user) => None,
+            _ => body.map(str::to_owned),
+        }));
+    }
+    Ok(texts)
 }
 
 async fn documents(context: &SessionContext, good: &HashSet<i32>) -> Result<Vec<Document>> {

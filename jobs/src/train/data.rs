@@ -106,17 +106,20 @@ fn sha1(message: &[u8]) -> [u8; 20] {
     digest
 }
 
-/// SHA-256, in hexadecimal, of all documents and labels in the order of user and text.
-pub(super) fn hash(documents: &[Document]) -> String {
+/// SHA-256, in hexadecimal, of all documents and labels in the order of user and text, and of further texts.
+pub(super) fn hash(documents: &[Document], texts: &[String]) -> String {
     let mut digest = Sha256::new();
+    let add = |digest: &mut Sha256, text: &str| {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    };
     for document in documents {
         digest.update(document.user_id.to_le_bytes());
         digest.update([u8::from(document.positive)]);
-        for text in [&document.clean_body, &document.clean_link_desc] {
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(text);
-        }
+        add(&mut digest, &document.clean_body);
+        add(&mut digest, &document.clean_link_desc);
     }
+    texts.iter().for_each(|text| add(&mut digest, text));
     digest
         .finalize()
         .iter()
@@ -152,44 +155,46 @@ pub(super) fn in_order(documents: &[Document]) -> Result<Vec<Document>, TrainErr
     Ok(sorted)
 }
 
-/// Words that at least `min_users` different users wrote, by falling number of occurrences, then by the alphabet; at
+/// Tokens that at least `min_users` different users wrote, by falling number of occurrences, then by the alphabet; at
 /// most `most`. Counting users keeps out what a single account repeats.
 pub(super) fn vocabulary<'a>(
     documents: impl Iterator<Item = &'a Document>,
     tokenizer: Tokenizer,
     min_users: usize,
     most: usize,
-) -> Vec<&'a str> {
+) -> Vec<String> {
     struct Count {
         occurrences: u64,
         users: usize,
         last_user: i32,
     }
-    let mut counts: HashMap<&[u8], Count> = HashMap::new();
+    let mut counts: HashMap<Vec<u8>, Count> = HashMap::new();
     for document in documents {
         let (body, desc) = (
             document.clean_body.as_bytes(),
             document.clean_link_desc.as_bytes(),
         );
-        tokenizer.for_each_word(body, desc, |word| {
-            let count = counts.entry(word).or_insert(Count {
-                occurrences: 0,
-                users: 0,
-                last_user: 0,
-            });
+        tokenizer.for_each_token(body, desc, |token| {
+            let count = match counts.get_mut(token) {
+                Some(count) => count,
+                None => counts.entry(token.to_vec()).or_insert(Count {
+                    occurrences: 0,
+                    users: 0,
+                    last_user: 0,
+                }),
+            };
             count.occurrences += 1;
             // Documents come in order of user, and ids begin at 1.
             count.users += usize::from(count.last_user != document.user_id);
             count.last_user = document.user_id;
         });
     }
-    let mut words: Vec<(u64, &str)> = counts
+    let mut words: Vec<(u64, String)> = counts
         .into_iter()
-        .filter(|(_, count)| count.users >= min_users)
-        .filter_map(|(word, count)| Some((count.occurrences, std::str::from_utf8(word).ok()?)))
-        .filter(|(_, word)| word.is_ascii())
+        .filter(|(word, count)| count.users >= min_users && word.is_ascii())
+        .filter_map(|(word, count)| Some((count.occurrences, String::from_utf8(word).ok()?)))
         .collect();
-    words.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    words.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     words.into_iter().take(most).map(|(_, word)| word).collect()
 }
 
@@ -308,7 +313,11 @@ mod tests {
             .collect();
         assert_eq!(keys, [(1, "a", false), (2, "a", true), (2, "b", true)]);
         documents.reverse();
-        assert_eq!(hash(&in_order(&documents).unwrap()), hash(&sorted));
+        assert_eq!(
+            hash(&in_order(&documents).unwrap(), &[]),
+            hash(&sorted, &[])
+        );
+        assert_ne!(hash(&sorted, &["a".to_owned()]), hash(&sorted, &[]));
         documents.pop();
         assert!(matches!(
             in_order(&documents[1..]),

@@ -39,11 +39,25 @@ pub(super) struct Fitted {
 pub(super) struct Place {
     /// The fold that is held out, if any.
     pub fold: Option<usize>,
+    /// Its number among those that are joined, from 0.
+    pub number: usize,
+}
+
+impl Place {
+    /// The name of its checkpoint.
+    pub fn name(self) -> String {
+        let fold = self
+            .fold
+            .map_or("final".to_owned(), |fold| format!("fold-{fold}"));
+        format!("{fold}-{}", self.number)
+    }
 }
 
 /// Everything that a network learns from.
 pub(super) struct Task<'a> {
     pub spec: &'a Spec,
+    /// Words × embedding.
+    pub vectors: &'a [f32],
     pub train: &'a [&'a Example],
     pub validation: &'a [&'a Example],
     pub options: &'a TrainOptions,
@@ -61,9 +75,10 @@ impl Task<'_> {
         let options = self.options;
         let seed = options
             .seed
-            .wrapping_add(1000 * self.place.fold.map_or(0, |fold| fold as u64 + 1));
+            .wrapping_add(1000 * self.place.fold.map_or(0, |fold| fold as u64 + 1))
+            .wrapping_add(1_000_000 * self.place.number as u64);
         let start = Network::new(
-            self.spec.vocabulary,
+            self.vectors.to_vec(),
             self.spec.embedding,
             self.spec.filters,
             seed,
@@ -93,6 +108,7 @@ impl Task<'_> {
             checkpoint.save(&state)?;
             progress(&Progress {
                 fold: self.place.fold,
+                network: self.place.number + 1,
                 epoch: state.epochs.len(),
                 epochs: options.epochs,
                 done: 1.0,
@@ -126,7 +142,10 @@ impl Task<'_> {
         for (index, examples) in batches.enumerate() {
             let texts: Vec<Vec<u32>> = examples
                 .iter()
-                .map(|example| drop_words(&example.tokens, options.word_dropout, rng))
+                .map(|example| {
+                    let tokens = excerpt(&example.tokens, options.excerpt_tokens, rng);
+                    drop_words(tokens, options.word_dropout, rng)
+                })
                 .collect();
             let batch = Batch::new(texts.iter().map(Vec::as_slice));
             let targets: Vec<f32> = examples
@@ -165,7 +184,11 @@ impl Task<'_> {
             };
             let network = &mut state.network;
             let rows = words.iter().map(|&word| word as usize);
-            rule.update_rows(
+            let embedding_rule = AdamW {
+                learning_rate: options.embedding_rate * options.learning_rate,
+                ..rule
+            };
+            embedding_rule.update_rows(
                 &mut network.embedding,
                 network.embedding_size,
                 rows,
@@ -183,6 +206,7 @@ impl Task<'_> {
             documents += examples.len() as f64;
             progress(&Progress {
                 fold: self.place.fold,
+                network: self.place.number + 1,
                 epoch: state.epochs.len() + 1,
                 epochs: options.epochs,
                 done: (index + 1) as f64 / count as f64,
@@ -271,6 +295,17 @@ impl ClassWeights {
             true => self.positive,
             false => self.negative,
         }
+    }
+}
+
+/// Of a document longer than `most` tokens as many neighbouring ones, from a random place.
+fn excerpt<'a>(tokens: &'a [u32], most: usize, rng: &mut ChaCha8Rng) -> &'a [u32] {
+    match tokens.len().checked_sub(most.max(1)) {
+        Some(excess) => {
+            let start = rng.random_range(0..=excess);
+            tokens.get(start..start + most.max(1)).unwrap_or(tokens)
+        }
+        None => tokens,
     }
 }
 

@@ -5,27 +5,31 @@
 //! seed give the same model.
 
 mod checkpoint;
+mod committee;
 mod data;
 mod fit;
 mod metrics;
 mod network;
 mod optimise;
+mod options;
 mod outcome;
 mod plots;
+mod vectors;
 
 pub use fit::Epoch;
 pub use metrics::{
     Bin, Scored, average_precision, cross_entropy, expected_calibration_error, platt, reliability,
     roc_auc,
 };
+pub use options::{TrainDevice, TrainOptions};
 pub use outcome::{Metrics, Quality, TrainOutcome};
 
 use candle_core::Device;
 use checkpoint::Checkpoint;
 use data::{Corpus, Part};
-use fit::{Fitted, Place, Task};
+use fit::{Place, Task};
 use graph_recs_udfs::model::{
-    Calibration, ModelError, ModelFiles, Spec, Tokenizer, Vocabulary, WIDTHS, Weights, sigmoid,
+    Calibration, ModelError, ModelFiles, Spec, Vocabulary, WIDTHS, Weights, sigmoid,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,96 +49,13 @@ pub struct Document {
     pub positive: bool,
 }
 
-/// How to train. The defaults are what the shipped model was trained with.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainOptions {
-    /// Of all randomness.
-    pub seed: u64,
-    /// The most passes over the training documents.
-    pub epochs: usize,
-    /// Passes without a lower validation loss after which to stop.
-    pub patience: usize,
-    /// Cross-validation by user with this many folds; 0 for a single split into train, validation and test.
-    pub folds: usize,
-    /// Share of the users whose documents only say when to stop.
-    pub validation_share: f64,
-    /// Share of the users that are only measured on, when there are no folds.
-    pub test_share: f64,
-    /// Documents of an optimiser step.
-    pub batch_documents: usize,
-    /// Of AdamW.
-    pub learning_rate: f32,
-    /// Of AdamW.
-    pub weight_decay: f32,
-    /// Share of pooled activations that is left out at random.
-    pub dropout: f32,
-    /// Share of words that is left out at random.
-    pub word_dropout: f32,
-    /// From 0, documents weigh the same, to 1, good and other ones weigh the same in all.
-    pub balance: f32,
-    /// Users who must have written a word for it to be known.
-    pub min_users: usize,
-    /// The most words known.
-    pub max_vocabulary: usize,
-    /// Numbers in a word's vector.
-    pub embedding: usize,
-    /// Filters of each width, a multiple of 16.
-    pub filters: usize,
-    /// How a document becomes tokens.
-    pub tokenizer: Tokenizer,
-    /// The most tokens of a document.
-    pub max_tokens: usize,
-    /// Folder of the checkpoints; without it, training cannot go on from where it was cut off.
-    #[serde(skip)]
-    pub checkpoints: Option<PathBuf>,
-    /// Where tensors are computed.
-    #[serde(skip)]
-    pub device: TrainDevice,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            epochs: 20,
-            patience: 4,
-            folds: 0,
-            validation_share: 0.15,
-            test_share: 0.15,
-            batch_documents: 64,
-            learning_rate: 1e-3,
-            weight_decay: 0.01,
-            dropout: 0.5,
-            word_dropout: 0.2,
-            balance: 0.5,
-            min_users: 3,
-            max_vocabulary: 20_000,
-            embedding: 128,
-            filters: 128,
-            tokenizer: Tokenizer::Plain,
-            max_tokens: 1500,
-            checkpoints: None,
-            device: TrainDevice::Cpu,
-        }
-    }
-}
-
-/// Where tensors are computed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TrainDevice {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The first CUDA device, in a build that has it.
-    Cuda,
-}
-
 /// How far training is.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// The fold that is held out, from 0; none when the final model is trained.
     pub fold: Option<usize>,
+    /// Which of the networks that are joined later, from 1.
+    pub network: usize,
     /// The epoch, from 1.
     pub epoch: usize,
     /// The most epochs there will be.
@@ -192,6 +113,9 @@ pub enum TrainError {
     /// The tensor library failed.
     #[error("the network could not be computed: {0}")]
     Backend(#[from] candle_core::Error),
+    /// Nothing was trained.
+    #[error("no network was trained")]
+    NoNetwork,
     /// A checkpoint is damaged.
     #[error("the checkpoint {path} is damaged ({source}); delete it to begin anew")]
     Checkpoint {
@@ -223,6 +147,9 @@ pub enum TrainError {
 
 /// Trains a model, and measures it on users that it has not seen.
 ///
+/// `texts` are further cleaned texts, without labels: word vectors are learnt from them and from the documents of
+/// users that are not measured on.
+///
 /// With folds, one model is trained per fold and measured on it; their held-out scores calibrate the final model, which
 /// learns from all users. Without, users are split once into train, validation (when to stop; calibration) and test.
 ///
@@ -230,14 +157,16 @@ pub enum TrainError {
 /// Labels of one kind only, options that make no sense, or a failure of files or tensors: see [`TrainError`].
 pub fn train(
     documents: &[Document],
+    texts: &[String],
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<TrainOutcome, TrainError> {
-    check(options)?;
+    options.check()?;
     let documents = data::in_order(documents)?;
     let training = Training {
-        hash: data::hash(&documents),
+        hash: data::hash(&documents, texts),
         documents: &documents,
+        texts,
         options,
         device: match options.device {
             TrainDevice::Cpu => Device::Cpu,
@@ -250,63 +179,10 @@ pub fn train(
     }
 }
 
-fn check(options: &TrainOptions) -> Result<(), TrainError> {
-    let require = |fits: bool, option, value: String, expected| match fits {
-        true => Ok(()),
-        false => Err(TrainError::Option {
-            option,
-            value,
-            expected,
-        }),
-    };
-    let shares = options.validation_share + options.test_share;
-    let share = "validation and test shares must be over 0 and leave users to train on";
-    let open = |share: f64| share > 0.0 && share < 1.0;
-    let fits = open(options.validation_share) && open(options.test_share) && open(shares);
-    require(
-        fits,
-        "validation_share",
-        options.validation_share.to_string(),
-        share,
-    )?;
-    let folds = "there must be 0 or at least 2 folds";
-    require(
-        options.folds != 1,
-        "folds",
-        options.folds.to_string(),
-        folds,
-    )?;
-    let below_one = "it must lie in [0, 1)";
-    for (name, value) in [
-        ("dropout", options.dropout),
-        ("word_dropout", options.word_dropout),
-    ] {
-        require(
-            (0.0..1.0).contains(&value),
-            name,
-            value.to_string(),
-            below_one,
-        )?;
-    }
-    let rate = "it must be over 0 and at most 1";
-    let fits = options.learning_rate > 0.0 && options.learning_rate <= 1.0;
-    require(
-        fits,
-        "learning_rate",
-        options.learning_rate.to_string(),
-        rate,
-    )?;
-    require(
-        options.epochs > 0,
-        "epochs",
-        options.epochs.to_string(),
-        "at least 1 is needed",
-    )
-}
-
 /// The inputs of a training.
 struct Training<'a> {
     documents: &'a [Document],
+    texts: &'a [String],
     hash: String,
     options: &'a TrainOptions,
     device: Device,
@@ -368,18 +244,33 @@ impl Training<'_> {
         for (name, examples) in [("training", &train), ("validation", &validation)] {
             outcome::require_both(name, examples)?;
         }
-        let name = fold.map_or("final".to_owned(), |fold| format!("fold-{fold}"));
+        let vectors = self.vectors(&corpus, &vocabulary, part);
         let fingerprint = format!("{} {}", self.hash, serde_json::to_string(options)?);
-        let mut checkpoint = Checkpoint::new(options.checkpoints.as_deref(), &name, &fingerprint);
-        let task = Task {
-            spec: &spec,
-            train: &train,
-            validation: &validation,
-            options,
-            device: &self.device,
-            place: Place { fold },
-        };
-        let Fitted { network, epochs } = task.fit(&mut checkpoint, progress)?;
+        let mut members = Vec::with_capacity(options.networks);
+        let mut epochs = Vec::new();
+        for number in 0..options.networks {
+            let place = Place { fold, number };
+            let folder = options.checkpoints.as_deref();
+            let mut checkpoint = Checkpoint::new(folder, &place.name(), &fingerprint);
+            let task = Task {
+                spec: &Spec {
+                    filters: options.filters / options.networks,
+                    ..spec.clone()
+                },
+                vectors: &vectors,
+                train: &train,
+                validation: &validation,
+                options,
+                device: &self.device,
+                place,
+            };
+            let fitted = task.fit(&mut checkpoint, progress)?;
+            members.push(fitted.network);
+            if number == 0 {
+                epochs = fitted.epochs;
+            }
+        }
+        let network = committee::join(&members).ok_or(TrainError::NoNetwork)?;
         let mut weights = network.weights(&spec)?;
         weights.round_to_f16();
         let learnt = Learnt {
@@ -389,6 +280,33 @@ impl Training<'_> {
             epochs,
         };
         Ok((learnt, corpus))
+    }
+
+    /// Word vectors from the documents of users who are not measured on, and from the further texts.
+    fn vectors(
+        &self,
+        corpus: &Corpus,
+        vocabulary: &Vocabulary,
+        part: &dyn Fn(i32) -> Part,
+    ) -> Vec<f32> {
+        let options = self.options;
+        let further: Vec<Vec<u32>> = self
+            .texts
+            .iter()
+            .map(|text| {
+                let mut tokens = Vec::new();
+                let most = options.max_tokens;
+                let text = text.as_bytes();
+                options
+                    .tokenizer
+                    .tokenize(vocabulary, most, text, b"", &mut tokens);
+                tokens
+            })
+            .collect();
+        let seen = corpus.select(|user| part(user) != Part::Test);
+        let seen = seen.iter().map(|example| example.tokens.as_slice());
+        let texts = seen.chain(further.iter().map(Vec::as_slice));
+        vectors::word_vectors(texts, vocabulary.len(), options.embedding, options.seed)
     }
 
     fn split_once(&self, progress: &mut dyn FnMut(&Progress)) -> Result<TrainOutcome, TrainError> {

@@ -73,16 +73,15 @@ pub(super) struct Gradients {
 }
 
 impl Network {
-    /// A network with random weights: uniform within ±√(3 / fan-in) for filters and output (He et al. 2015, with gain
-    /// 1), word vectors normal-like with standard deviation 0.1.
-    pub fn new(words: usize, embedding_size: usize, filters: usize, seed: u64) -> Self {
+    /// A network over these word vectors (words × `embedding_size`) with random weights: uniform within ±√(3 / fan-in)
+    /// for filters and output (He et al. 2015, with gain 1).
+    pub fn new(embedding: Vec<f32>, embedding_size: usize, filters: usize, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut uniform = |count: usize, bound: f32| -> Vec<f32> {
             (0..count)
                 .map(|_| rng.random_range(-bound..bound))
                 .collect()
         };
-        let embedding = uniform(words * embedding_size, 0.1 * 3.0_f32.sqrt());
         let mut filter = uniform(embedding_size * TAPS * filters, 1.0);
         let mut tap = 0;
         for width in WIDTHS {
@@ -395,11 +394,11 @@ impl CustomOp1 for MaxOverTime {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use graph_recs_udfs::model::{Calibration, Scorer as _, TableScorer, Tokenizer};
 
-    fn spec(words: usize, embedding: usize, filters: usize) -> Spec {
+    pub fn spec(words: usize, embedding: usize, filters: usize) -> Spec {
         Spec {
             format: 1,
             architecture: "text-cnn".to_owned(),
@@ -438,13 +437,9 @@ mod tests {
 
     #[test]
     fn the_learning_network_is_the_scoring_one_and_its_gradients_are_right() {
-        let mut network = Network::new(10, 6, 16, 1);
-        // Small random word vectors would hide errors.
-        network
-            .embedding
-            .values
-            .iter_mut()
-            .for_each(|value| *value *= 10.0);
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let vectors = (0..60).map(|_| rng.random_range(-2.0..2.0)).collect();
+        let mut network = Network::new(vectors, 6, 16, 1);
         // Windows of padding alone sum to 0, where ReLU has its kink.
         network.filter_bias.values.fill(0.1);
         let (targets, weights) = ([1.0, 0.0, 1.0, 0.0], [1.0; 4]);

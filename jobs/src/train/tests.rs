@@ -38,6 +38,8 @@ fn options() -> TrainOptions {
         embedding: 12,
         filters: 16,
         learning_rate: 5e-3,
+        embedding_rate: 1.0,
+        networks: 1,
         min_users: 2,
         ..TrainOptions::default()
     }
@@ -49,7 +51,7 @@ fn quiet() -> impl FnMut(&Progress) {
 
 #[test]
 fn what_can_be_learnt_is_learnt() {
-    let outcome = train(&documents(400), &options(), &mut quiet()).unwrap();
+    let outcome = train(&documents(400), &[], &options(), &mut quiet()).unwrap();
     let mean = outcome.metrics.mean;
     assert!(mean.roc_auc > 0.95, "{mean:?}");
     assert!(mean.average_precision > 0.8, "{mean:?}");
@@ -74,12 +76,12 @@ fn training_is_repeatable_and_the_order_of_documents_does_not_matter() {
         epochs: 2,
         ..options()
     };
-    let first = train(&documents, &options, &mut quiet()).unwrap();
+    let first = train(&documents, &[], &options, &mut quiet()).unwrap();
     documents.reverse();
-    let second = train(&documents, &options, &mut quiet()).unwrap();
+    let second = train(&documents, &[], &options, &mut quiet()).unwrap();
     assert_eq!(first.files.hash(), second.files.hash());
     let other = TrainOptions { seed: 2, ..options };
-    let third = train(&documents, &other, &mut quiet()).unwrap();
+    let third = train(&documents, &[], &other, &mut quiet()).unwrap();
     assert_ne!(first.files.hash(), third.files.hash());
 }
 
@@ -90,6 +92,7 @@ fn a_training_that_was_cut_off_goes_on_to_the_same_model() {
         std::env::temp_dir().join(format!("graph-recs-checkpoints-{}", std::process::id()));
     let whole = train(
         &documents,
+        &[],
         &TrainOptions {
             epochs: 4,
             ..options()
@@ -105,11 +108,11 @@ fn a_training_that_was_cut_off_goes_on_to_the_same_model() {
     // Cut off after the second epoch: only a panic leaves the function from inside.
     let cut = std::panic::catch_unwind(|| {
         let mut stop = |progress: &Progress| assert!(progress.epoch < 3, "cut off");
-        train(&documents, &resumable, &mut stop).map(|_| ())
+        train(&documents, &[], &resumable, &mut stop).map(|_| ())
     });
     assert!(cut.is_err());
     let mut epochs = vec![];
-    let resumed = train(&documents, &resumable, &mut |progress| {
+    let resumed = train(&documents, &[], &resumable, &mut |progress| {
         epochs.push(progress.epoch)
     })
     .unwrap();
@@ -121,12 +124,34 @@ fn a_training_that_was_cut_off_goes_on_to_the_same_model() {
         dropout: 0.1,
         ..resumable
     };
-    train(&documents, &other, &mut |progress| {
+    train(&documents, &[], &other, &mut |progress| {
         epochs.push(progress.epoch)
     })
     .unwrap();
     assert_eq!(epochs.first(), Some(&1));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn networks_over_fixed_word_vectors_learn_too() {
+    let options = TrainOptions {
+        embedding_rate: 0.0,
+        networks: 2,
+        filters: 32,
+        epochs: 10,
+        ..options()
+    };
+    let documents = documents(400);
+    let outcome = train(&documents, &[], &options, &mut quiet()).unwrap();
+    assert!(
+        outcome.metrics.mean.roc_auc > 0.9,
+        "{:?}",
+        outcome.metrics.mean
+    );
+    // Texts without labels shape the word vectors.
+    let texts = ["wa earnings wa margin wb".to_owned()];
+    let other = train(&documents, &texts, &options, &mut quiet()).unwrap();
+    assert_ne!(other.files.weights, outcome.files.weights);
 }
 
 #[test]
@@ -136,7 +161,7 @@ fn folds_measure_every_user_once() {
         epochs: 8,
         ..options()
     };
-    let outcome = train(&documents(300), &options, &mut quiet()).unwrap();
+    let outcome = train(&documents(300), &[], &options, &mut quiet()).unwrap();
     let metrics = &outcome.metrics;
     assert_eq!(metrics.held_out.len(), 3);
     assert_eq!(
@@ -167,12 +192,12 @@ fn what_cannot_be_learnt_from_is_refused() {
     one_class
         .iter_mut()
         .for_each(|document| document.positive = false);
-    let error = train(&one_class, &options(), &mut quiet()).unwrap_err();
+    let error = train(&one_class, &[], &options(), &mut quiet()).unwrap_err();
     assert!(
         matches!(error, TrainError::OneClass { users: 50, good: 0 }),
         "{error}"
     );
-    let error = train(&documents(10), &options(), &mut quiet()).unwrap_err();
+    let error = train(&documents(10), &[], &options(), &mut quiet()).unwrap_err();
     assert!(matches!(error, TrainError::SmallPart { .. }), "{error}");
     for options in [
         TrainOptions {
@@ -196,8 +221,16 @@ fn what_cannot_be_learnt_from_is_refused() {
             epochs: 0,
             ..options()
         },
+        TrainOptions {
+            networks: 2,
+            ..options()
+        },
+        TrainOptions {
+            networks: 0,
+            ..options()
+        },
     ] {
-        let error = train(&documents(50), &options, &mut quiet()).unwrap_err();
+        let error = train(&documents(50), &[], &options, &mut quiet()).unwrap_err();
         assert!(matches!(error, TrainError::Option { .. }), "{error}");
     }
 }
@@ -207,6 +240,7 @@ fn a_folder_is_written_and_loads() {
     let folder = std::env::temp_dir().join(format!("graph-recs-trained-{}", std::process::id()));
     let outcome = train(
         &documents(200),
+        &[],
         &TrainOptions {
             epochs: 1,
             ..options()

@@ -139,30 +139,60 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
+/// The words of a cleaned text, and the white space between them that is not a single blank.
+fn marked(text: &[u8], mut emit: impl FnMut(&[u8])) {
+    for run in text.chunk_by(|&a, &b| is_space(a) == is_space(b)) {
+        match run {
+            [b' '] => {}
+            [first, ..] if !is_space(*first) => emit(run),
+            [_] => emit(b"_1"),
+            [_, _] => emit(b"_2"),
+            _ => emit(b"_3"),
+        }
+    }
+}
+
 /// How a document becomes token ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tokenizer {
     /// The white-space separated words of `clean_body`, then those of `clean_link_desc`; unknown words are dropped.
     Plain,
+    /// As `plain`, but words of `clean_link_desc` begin with `d:`, and white space other than a single blank is a
+    /// token too: `_2` for two characters, `_3` for more, `_1` for one. It is where cleaning took away a number, a
+    /// mention or a symbol. Neither `:` nor `_` is left in cleaned text, so no word looks like these.
+    Marked,
 }
 
+/// Before words of a link's description.
+const LINK_DESC: &[u8] = b"d:";
+
 impl Tokenizer {
-    /// Calls `emit` for every word of a document that the tokenizer sees, known or not, in order.
-    pub fn for_each_word<'a>(
+    /// Calls `emit` for every token of a document that the tokenizer sees, known or not, in order.
+    pub fn for_each_token(
         self,
-        clean_body: &'a [u8],
-        clean_link_desc: &'a [u8],
-        emit: impl FnMut(&'a [u8]),
+        clean_body: &[u8],
+        clean_link_desc: &[u8],
+        mut emit: impl FnMut(&[u8]),
     ) {
         match self {
             Self::Plain => words(clean_body)
                 .chain(words(clean_link_desc))
                 .for_each(emit),
+            Self::Marked => {
+                marked(clean_body, &mut emit);
+                let mut token = LINK_DESC.to_vec();
+                marked(clean_link_desc, |word| {
+                    token.truncate(LINK_DESC.len());
+                    token.extend_from_slice(word);
+                    emit(&token);
+                });
+            }
         }
     }
 
-    /// Appends a document's token ids to `tokens`: of the known words the last `max_tokens`.
+    /// Appends a document's token ids to `tokens`: of the known ones the last `max_tokens`, and none when no word is
+    /// among them.
     pub fn tokenize(
         self,
         vocabulary: &Vocabulary,
@@ -172,9 +202,16 @@ impl Tokenizer {
         tokens: &mut Vec<u32>,
     ) {
         let start = tokens.len();
-        self.for_each_word(clean_body, clean_link_desc, |word| {
-            tokens.extend(vocabulary.id(word));
+        let mut knows_word = false;
+        self.for_each_token(clean_body, clean_link_desc, |token| {
+            if let Some(id) = vocabulary.id(token) {
+                tokens.push(id);
+                knows_word |= !matches!(token, [.., b'_', b'1'..=b'3']);
+            }
         });
+        if !knows_word {
+            tokens.truncate(start);
+        }
         let excess = (tokens.len() - start).saturating_sub(max_tokens);
         tokens.drain(start..start + excess);
     }
@@ -233,6 +270,27 @@ mod tests {
         // NUL is no white space: the last word is "b\0", which is unknown.
         assert_eq!(tokenize(&vocabulary, 9, body, " c  a"), [0, 1, 2, 2, 0]);
         assert!(tokenize(&vocabulary, 9, " new ", "").is_empty());
+    }
+
+    #[test]
+    fn marks_tell_descriptions_and_gaps() {
+        let mut tokens = vec![];
+        let (body, desc) = (b" up  on\taapl \n\x1c by b ", b"the   inc\x00 ");
+        Tokenizer::Marked.for_each_token(body, desc, |token| {
+            tokens.push(String::from_utf8_lossy(token).into_owned());
+        });
+        let expected = [
+            "up", "_2", "on", "_1", "aapl", "_3", "by", "b", "d:the", "d:_3", "d:inc\0",
+        ];
+        assert_eq!(tokens, expected);
+        let vocabulary = Vocabulary::parse(b"up\n_2\nd:up\n").unwrap();
+        let mut ids = vec![];
+        Tokenizer::Marked.tokenize(&vocabulary, 9, b"up  up on", b"up on  up", &mut ids);
+        assert_eq!(ids, [0, 1, 0, 2, 2]);
+        Tokenizer::Marked.tokenize(&vocabulary, 9, b"  on  ", b"", &mut ids);
+        assert_eq!(ids.len(), 5, "marks alone are no text");
+        let json = serde_json::to_string(&Tokenizer::Marked).unwrap();
+        assert_eq!(json, r#""marked""#);
     }
 
     #[test]
