@@ -102,9 +102,13 @@ fn each_check_finds_what_it_is_for() {
     let place = &candidate.place;
     let as_of = crate::support::AS_OF;
     let suspended = &place.sql_of_input(as_of, "SELECT max(user_id) FROM suspended_users")[1][0];
-    let follows =
-        "SELECT engaged_with_user_id FROM raw.follows WHERE user_id = 8 AND reason IS NULL";
-    let followed = &place.sql_of_input(as_of, follows)[1][0];
+    let follows = "SELECT user_id, max(engaged_with_user_id) FROM raw.follows \
+                   WHERE \"timestamp\" < '2019-10-01' GROUP BY user_id ORDER BY user_id LIMIT 50";
+    let followed: String = place.sql_of_input(as_of, follows)[1..]
+        .iter()
+        .map(|pair| format!("WHEN user_id = {} AND rank = 1 THEN {} ", pair[0], pair[1]))
+        .collect();
+    let followed = format!("SELECT user_id, CASE {followed} ELSE rec_id END, rank, score FROM it");
 
     let first = "user_id = 8 AND rank = 1";
     let recommend = |whom: &str| {
@@ -133,7 +137,7 @@ fn each_check_finds_what_it_is_for() {
         ("pred_within_0_and_1", "reputation_scores", "SELECT user_id, CASE WHEN user_id = 8 THEN 1.000001 ELSE pred END, weeks FROM it".into()),
         ("pred_within_0_and_1", "reputation_scores", "SELECT user_id, CASE WHEN user_id = 8 THEN 'NaN' ELSE pred END, weeks FROM it".into()),
         ("no_self_recommendation", "recommendations", recommend("8")),
-        ("no_followed_recommended", "recommendations", recommend(followed)),
+        ("no_followed_recommended", "recommendations", followed),
         ("no_suspended_recommended", "recommendations", recommend(suspended)),
         ("no_low_reputation_recommended", "recommendations", recommend("(SELECT min(user_id) FROM reputation_scores WHERE pred < 0.5)")),
         ("no_low_reputation_recommended", "recommendations", recommend("2147483647")),
