@@ -159,16 +159,6 @@ impl RecordSource {
             metrics: ExecutionPlanMetricsSet::new(),
         }
     }
-
-    /// Which source is read.
-    pub fn source(&self) -> Source {
-        self.source
-    }
-
-    /// The folder that `file` is told relative to.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
 }
 
 impl FileSource for RecordSource {

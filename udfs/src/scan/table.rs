@@ -44,16 +44,6 @@ impl RecordTable {
         }
     }
 
-    /// Which source is read.
-    pub fn source(&self) -> Source {
-        self.source
-    }
-
-    /// The files, in the order of their names.
-    pub fn files(&self) -> &[ObjectMeta] {
-        &self.files
-    }
-
     /// Deals the files out to `partitions` groups of about the same size. Plain line-delimited files are cut into
     /// ranges; compressed ones, Parquet, and CSV with line breaks in fields are read whole.
     fn file_groups(&self, partitions: usize) -> Vec<FileGroup> {
