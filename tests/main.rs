@@ -14,5 +14,6 @@ mod properties;
 mod quarantine;
 mod resume;
 mod rewrite;
+mod score;
 mod slt;
 mod support;

@@ -68,6 +68,10 @@ pub enum Command {
     Sql(SqlOptions),
     /// Train the reputation model
     Train(TrainCommandOptions),
+    /// Score texts from standard input, one a line: a probability a line
+    Score(ScoreOptions),
+    /// Show which words made a text's score
+    Why(WhyOptions),
 }
 
 /// Options of the daily job and of its steps.
@@ -93,9 +97,9 @@ pub struct RunOptions {
         conflicts_with = "model"
     )]
     pub reputation_scores: Option<PathBuf>,
-    /// Model folder, as `graph-recs train` writes it [default: the model that is built in]
+    /// Model folder, as `graph-recs train` writes it, or its object-store URL [default: the model that is built in]
     #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
-    pub model: Option<PathBuf>,
+    pub model: Option<String>,
     /// Days for which an engagement counts
     #[arg(long, env = "GRAPH_RECS_LOOKBACK_DAYS", value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub lookback_days: u32,
@@ -262,9 +266,9 @@ pub struct SqlOptions {
     /// The moment as of which the input is known, UTC
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub as_of: Option<DateTime<Utc>>,
-    /// Model folder for reputation() [default: the model that is built in]
+    /// Model folder for reputation(), or its object-store URL [default: the model that is built in]
     #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
-    pub model: Option<PathBuf>,
+    pub model: Option<String>,
     /// Run this statement and leave
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
     pub command: Option<String>,
@@ -321,6 +325,39 @@ pub struct TrainCommandOptions {
     /// Threads and memory
     #[command(flatten)]
     pub engine: EngineOptions,
+}
+
+/// Options of `score`.
+#[derive(Debug, Args)]
+pub struct ScoreOptions {
+    /// Model folder, or its object-store URL [default: the model that is built in]
+    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
+    pub model: Option<String>,
+    /// The texts are cleaned already, as weekly_messages.clean_body is
+    #[arg(long)]
+    pub cleaned: bool,
+    /// Compute by the plain network instead of by tables: far slower, equal to 1e-5
+    #[arg(long)]
+    pub plain: bool,
+    /// Threads [default: one a core]
+    #[arg(long, env = "GRAPH_RECS_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+}
+
+/// Options of `why`.
+#[derive(Debug, Args)]
+pub struct WhyOptions {
+    /// The text, as it was written
+    pub text: String,
+    /// Model folder, or its object-store URL [default: the model that is built in]
+    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
+    pub model: Option<String>,
+    /// Word sequences shown on each side
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Print one JSON object with every filter's window instead
+    #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub json: bool,
 }
 
 /// How query results are written.

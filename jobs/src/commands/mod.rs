@@ -4,8 +4,10 @@ mod demo;
 mod explain;
 mod job;
 mod runs;
+mod score;
 mod sql;
 mod train;
+mod why;
 
 use anyhow::Result;
 
@@ -28,6 +30,8 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Train(options) => train::run(options).await,
+        Command::Score(options) => score::run(options).await,
+        Command::Why(options) => why::run(&options).await,
     }
 }
 

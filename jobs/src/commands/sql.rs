@@ -61,10 +61,7 @@ pub async fn run(options: SqlOptions) -> Result<()> {
 }
 
 async fn build_session(options: &SqlOptions) -> Result<SessionContext> {
-    let model = match &options.model {
-        Some(folder) => Arc::new(Model::load(folder)?),
-        None => Model::shipped()?,
-    };
+    let model = Model::open(options.model.as_deref()).await?;
     let context = options.engine.engine().session(model)?;
     if let Some(location) = &options.warehouse {
         let warehouse = Arc::new(Warehouse::open(location)?);

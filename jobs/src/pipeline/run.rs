@@ -41,7 +41,7 @@ pub struct JobOptions {
     /// Scores to take from a file instead of from the model.
     pub reputation_scores: Option<PathBuf>,
     /// A model folder instead of the shipped model.
-    pub model: Option<PathBuf>,
+    pub model: Option<String>,
     /// Threads and memory.
     pub engine: Engine,
 }
@@ -161,10 +161,7 @@ impl Job {
     pub async fn open(options: JobOptions) -> Result<Self> {
         let input = Input::open(&options.input, options.date).await?;
         input.require(&needed_sources(&options))?;
-        let model = match &options.model {
-            Some(folder) => Arc::new(Model::load(folder)?),
-            None => Model::shipped()?,
-        };
+        let model = Model::open(options.model.as_deref()).await?;
         let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
         Ok(Self {
             options,

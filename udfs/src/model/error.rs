@@ -25,6 +25,16 @@ pub enum ModelError {
         /// Why.
         source: Box<object_store::Error>,
     },
+    /// A location that is neither a path nor the URL of a known store.
+    #[error(
+        "no model can be read from {location}: {reason}; give a folder or a URL like s3://bucket/folder"
+    )]
+    Location {
+        /// As it was given.
+        location: String,
+        /// Why.
+        reason: String,
+    },
     /// A file is larger than any model of this kind.
     #[error(
         "{file} has {size} bytes, more than the {limit} that are read; is it the right folder?"

@@ -12,6 +12,7 @@ mod folder;
 mod kernel;
 mod network;
 mod probability;
+mod reasons;
 mod tables;
 mod tokenizer;
 mod udf;
@@ -23,6 +24,7 @@ pub use error::ModelError;
 pub use folder::{FILES, LANES, MIN_TOKENS, ModelFiles, Spec, WIDTHS, Weights};
 pub use network::{CandleScorer, Scorer};
 pub use probability::{Calibration, MILLIONTHS, sigmoid};
+pub use reasons::{Reasons, Window};
 pub use tables::{Instructions, TableScorer};
 pub use tokenizer::{Tokenizer, Vocabulary, words};
 pub use udf::Reputation;
@@ -55,6 +57,29 @@ impl Model {
     /// As [`Model::load`].
     pub async fn fetch(store: &dyn ObjectStore, folder: &ObjectPath) -> Result<Self, ModelError> {
         Self::from_files(&ModelFiles::fetch(store, folder).await?)
+    }
+
+    /// Loads the folder at a path or object-store URL, or the shipped model when there is none. Stores are set up by
+    /// their usual environment variables, as `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and a URL that names no store.
+    pub async fn open(location: Option<&str>) -> Result<Arc<Self>, ModelError> {
+        let Some(location) = location else {
+            return Self::shipped();
+        };
+        if !location.contains("://") {
+            return Ok(Arc::new(Self::load(Path::new(location))?));
+        }
+        let refuse = |reason: String| ModelError::Location {
+            location: location.to_owned(),
+            reason,
+        };
+        let url = url::Url::parse(location).map_err(|error| refuse(error.to_string()))?;
+        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (store, folder) = object_store::parse_url_opts(&url, settings)
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Arc::new(Self::fetch(store.as_ref(), &folder).await?))
     }
 
     /// Checks and takes the contents of a model folder.

@@ -16,9 +16,9 @@ use super::network::{Scorer, check_tokens};
 /// block's frequent words stay in the cache.
 pub struct TableScorer {
     /// Per block one row per word, and one of zeros for padding.
-    blocks: Vec<Block>,
-    vocabulary: usize,
-    output_bias: f64,
+    pub(super) blocks: Vec<Block>,
+    pub(super) vocabulary: usize,
+    pub(super) output_bias: f64,
     instructions: Instructions,
 }
 

@@ -173,6 +173,72 @@ fn short_documents_are_padded_to_five_tokens_and_empty_ones_score_0() {
 }
 
 #[test]
+fn reasons_add_up_to_the_score() {
+    for model in [
+        Arc::new(Model::from_files(&files(14)).unwrap()),
+        Model::shipped().unwrap(),
+    ] {
+        for document in documents(60, 30, model.vocabulary().len(), 15) {
+            let reasons = model.reasons(&document).unwrap();
+            let millionths = model.millionths(&[&document]).unwrap()[0];
+            let found = reasons.probability * f64::from(MILLIONTHS);
+            assert!(
+                (found - f64::from(millionths)).abs() < 2.0,
+                "{found} {millionths}"
+            );
+            let filters = model.spec().filters * WIDTHS.len();
+            assert_eq!(
+                reasons.windows.len(),
+                if document.is_empty() { 0 } else { filters }
+            );
+            let sum: f64 = reasons
+                .windows
+                .iter()
+                .map(|window| window.contribution)
+                .sum();
+            assert!((reasons.base + sum - reasons.log_odds).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn a_winning_window_is_where_the_filter_is_moved_most() {
+    // Word 7 moves filter 0 of width 3 at its second position; nothing moves any other filter.
+    let spec = spec();
+    let mut tensors: Tensors = spec
+        .shapes()
+        .into_iter()
+        .map(|(name, shape)| (name, (shape.clone(), vec![0.0; shape.iter().product()])))
+        .collect();
+    tensors.get_mut("embedding.weight").unwrap().1[7 * spec.embedding] = 2.0;
+    tensors.get_mut("conv3.weight").unwrap().1[1] = 3.0;
+    tensors.get_mut("output.weight").unwrap().1[0] = 0.5;
+    let files = ModelFiles {
+        weights: Weights::new(&spec, tensors)
+            .unwrap()
+            .to_safetensors()
+            .unwrap(),
+        ..files(1)
+    };
+    let model = Model::from_files(&files).unwrap();
+    let reasons = model.reasons(&[1, 2, 3, 7, 4, 5]).unwrap();
+    let calibration = model.spec().calibration;
+    let first = &reasons.windows[0];
+    assert_eq!(
+        (first.tokens.clone(), first.width, first.filter),
+        (2..5, 3, 0)
+    );
+    assert!((first.contribution - calibration.scale * 3.0).abs() < 1e-9);
+    assert!(
+        reasons.windows[1..]
+            .iter()
+            .all(|window| window.contribution == 0.0)
+    );
+    // Behind a short document come zero vectors, which are no tokens of it.
+    assert_eq!(model.reasons(&[1, 7]).unwrap().windows[0].tokens, 0..2);
+}
+
+#[test]
 fn unknown_tokens_are_refused() {
     let model = Model::from_files(&files(9)).unwrap();
     let reference = CandleScorer::new(model.spec(), model.weights()).unwrap();
@@ -211,6 +277,16 @@ fn a_model_survives_its_folder() {
 }
 
 #[tokio::test]
+async fn a_model_is_opened_by_path_or_url() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/model");
+    let shipped = Model::open(None).await.unwrap();
+    for location in [folder.to_owned(), format!("file://{folder}")] {
+        let model = Model::open(Some(&location)).await.unwrap();
+        assert_eq!(model.hash(), shipped.hash(), "{location}");
+    }
+}
+
+#[tokio::test]
 async fn a_model_is_fetched_from_an_object_store() {
     use object_store::{ObjectStoreExt as _, memory::InMemory};
     let (store, folder, files) = (InMemory::new(), ObjectPath::from("models/v1"), files(10));
@@ -227,6 +303,10 @@ async fn a_model_is_fetched_from_an_object_store() {
         Model::fetch(&store, &folder).await.unwrap().hash(),
         files.hash()
     );
+    let error = Model::open(Some("gopher://bucket/model"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ModelError::Location { .. }), "{error}");
     let error = Model::fetch(&store, &ObjectPath::from("nowhere"))
         .await
         .unwrap_err();
