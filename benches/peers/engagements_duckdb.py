@@ -2,16 +2,19 @@
 
     python engagements_duckdb.py INPUT SCORES AS_OF OUT [THREADS]
 
-Plain SQL as one would write it, typed CSV scans, unreadable rows ignored. Needs: duckdb.
+Typed CSV scans, unreadable rows ignored. Weights are left in seconds, scores in seconds times millionths. Only those
+whom the scores allow to be recommended go into the second degree, so nothing is known of the others: graph-recs tells
+how many candidates are left out, and why. With --plain the candidates are added up first and judged after it.
 """
 
 import sys
-import time
 
 import duckdb
+from stopwatch import lap
 
-folder, scores, as_of, out = sys.argv[1:5]
-threads = int(sys.argv[5]) if len(sys.argv) > 5 else 2
+plain = "--plain" in sys.argv
+folder, scores, as_of, out, *rest = [word for word in sys.argv[1:] if word != "--plain"]
+threads = int(rest[0]) if rest else 2
 LOOKBACK = 90 * 86400
 
 db = duckdb.connect()
@@ -23,16 +26,14 @@ def scan(name: str, columns: str) -> str:
     return f"read_csv('{folder}/{name}.csv', header = false, auto_detect = false, delim = ',', quote = '\"', columns = {columns}, ignore_errors = true)"
 
 
+def step(name: str, sql: str) -> None:
+    db.execute(sql)
+    lap(name)
+
+
 wide = "{'user_id': 'INT', 'other': 'INT', 'message_id': 'BIGINT', 'ts': 'TIMESTAMP', 'rel': 'VARCHAR'}"
 follow = scan("follow", "{'user_id': 'INT', 'other': 'INT', 'ts': 'TIMESTAMP'}")
 users = scan("user", "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(13)) + "}")
-started = time.time()
-
-
-def step(name: str, sql: str) -> None:
-    db.execute(sql)
-    print(f"{name:<24}{time.time() - started:8.2f} s", flush=True)
-
 
 step("suspended", f"CREATE TABLE suspended AS SELECT DISTINCT c0::INT AS user_id FROM {users} WHERE c11 IN ('1', 'true', 't')")
 step("follows", f"CREATE TABLE follows AS SELECT user_id, other, ts FROM {follow} WHERE ts <= TIMESTAMP '{as_of}'")
@@ -50,17 +51,20 @@ step(
         WHERE ts <= TIMESTAMP '{as_of}' AND ts > TIMESTAMP '{as_of}' - INTERVAL 90 DAY AND user_id <> other
     ),
     weights AS (
-        SELECT user_id, other, sum({LOOKBACK} - (epoch(TIMESTAMP '{as_of}')::BIGINT - epoch(ts)::BIGINT)) AS weight
+        SELECT user_id, other, sum({LOOKBACK} - (epoch_us(TIMESTAMP '{as_of}') - epoch_us(ts)) // 1000000)::BIGINT AS weight
         FROM engagements
         ANTI JOIN suspended USING (user_id)
         WHERE other NOT IN (SELECT user_id FROM suspended)
         GROUP BY user_id, other
     )
-    SELECT user_id, other, weight::BIGINT AS weight, rank FROM (
+    SELECT user_id, other, weight, rank FROM (
         SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY weight DESC, other) AS rank FROM weights
     ) WHERE rank <= 50
     """,
 )
+allowed = f"(SELECT user_id AS rec_id, round(pred * 1000000)::BIGINT AS pred FROM read_csv('{scores}') WHERE pred >= 0.5)"
+step("allowed", f"CREATE TABLE allowed AS FROM {allowed}")
+second = "closest" if plain else "(FROM closest SEMI JOIN allowed ON other = rec_id)"
 step(
     "recommendations",
     f"""
@@ -68,14 +72,14 @@ step(
     SELECT user_id, rec_id, rank, score FROM (
         SELECT user_id, rec_id, score, row_number() OVER (PARTITION BY user_id ORDER BY score DESC, rec_id) AS rank
         FROM (
-            SELECT user_id, rec_id, weight * round(pred * 1000000)::BIGINT AS score
+            SELECT user_id, rec_id, weight * pred AS score
             FROM (
                 SELECT first.user_id, second.other AS rec_id, sum(second.weight)::BIGINT AS weight
-                FROM closest AS first JOIN closest AS second ON first.other = second.user_id
+                FROM closest AS first JOIN {second} AS second ON first.other = second.user_id
                 WHERE second.other <> first.user_id
                 GROUP BY first.user_id, second.other
             ) AS candidates
-            JOIN (SELECT user_id AS rec_id, pred FROM read_csv('{scores}') WHERE pred >= 0.5) USING (rec_id)
+            JOIN allowed USING (rec_id)
             ANTI JOIN (SELECT DISTINCT user_id, other AS rec_id FROM follows) USING (user_id, rec_id)
         )
     ) WHERE rank <= 20
