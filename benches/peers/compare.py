@@ -19,7 +19,7 @@ def ratio(number: str, divisor: int) -> str:
 
 
 def places(decimal: str) -> str:
-    return f"({decimal} * 100000000)::HUGEINT"
+    return f"({decimal}::DECIMAL(28, 8) * 100000000::DECIMAL(9, 0))::HUGEINT"
 
 
 tables = {
@@ -59,5 +59,6 @@ for table, (left, right) in tables.items():
     for side, a, b in (("ours", left, right), ("peer", right, left)):
         for row in db.execute(f"{a} EXCEPT ALL {b} LIMIT 3").fetchall() if sum(only) else []:
             print(f"    {side}: {row}")
-    differing += sum(only)
+    # Nothing equals nothing: that would show nothing.
+    differing += sum(only) + (rows[0] == 0)
 sys.exit(differing > 0)
