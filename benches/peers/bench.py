@@ -24,7 +24,7 @@ AS_OF = "2019-10-01"
 LIMIT_SECONDS = 1800
 
 parser = argparse.ArgumentParser(prog="benches/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--parts", default="engagements,texts,network", help="which, with commas between [%(default)s]")
+parser.add_argument("--parts", default="engagements,texts,network,whole", help="which, with commas between [%(default)s]")
 parser.add_argument("--peers", help="only these rows, with commas between, by their first words")
 parser.add_argument("--runs", type=int, default=5, help="of each side [%(default)s]")
 parser.add_argument("--threads", type=int, default=2, help="of each side [%(default)s]")
@@ -34,6 +34,7 @@ parser.add_argument("--messages", type=int, default=1_000_000)
 parser.add_argument("--tokens", type=int, default=20_000_000, help="of the network's documents, for graph-recs [%(default)s]")
 parser.add_argument("--peer-tokens", type=int, default=2_000_000, help="the first of them, for ONNX Runtime [%(default)s]")
 parser.add_argument("--words", type=int, default=30_000, help="vocabulary of the network of random weights [%(default)s]")
+parser.add_argument("--memory-limit", default="4GB", help="of the whole run [%(default)s]")
 parser.add_argument("--generate", default="", help="further options of `graph-recs generate`")
 parser.add_argument("--day", type=pathlib.Path, help="a day that is there already, instead of a generated one")
 parser.add_argument("--scores", type=pathlib.Path, help="its scores, a CSV file with user_id,pred [drawn evenly]")
@@ -92,6 +93,10 @@ def measured(command: list[str], stdin: pathlib.Path | None = None, stdout: path
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)}\nended with {process.returncode}:\n{text}")
     return {"seconds": seconds, "mib": max(peak, usage.ru_maxrss) / 1024, "said": text}
+
+
+def rows(table: pathlib.Path) -> int:
+    return int(quietly(sys.executable, "-c", f"import pyarrow.parquet as p; print(p.read_metadata('{table}').num_rows)"))
 
 
 def quietly(*command: str, stdout: pathlib.Path | None = None) -> str:
@@ -240,6 +245,40 @@ def texts(work: pathlib.Path) -> None:
     seconds_table(f"Text half: NDJSON to weekly documents as Parquet, {THREADS} threads; equal row by row", results)
 
 
+def whole(work: pathlib.Path) -> None:
+    """Everything: raw files to a published warehouse, against DuckDB for texts, ONNX Runtime, and DuckDB for the rest."""
+    folder, _ = day(work)
+    warehouse, left, sample = work / "warehouse-whole", fresh(work / "ours-whole"), work / "sample.txt"
+
+    def run() -> dict:
+        fresh(warehouse)
+        return measured(step("run", folder, warehouse, "--memory-limit", options.memory_limit))
+
+    run()
+    at = ["--warehouse", str(warehouse)]
+    ours(left, at, {"closest": "SELECT * FROM closest_connections", "recommendations": "SELECT * FROM recommendations", "reasons": "SELECT * FROM rec_reasons"})
+    raw = ["--input", str(folder), "--as-of", AS_OF]
+    ours(left, raw, {"documents": "SELECT *, reputation(clean_body, clean_link_desc) AS millionths FROM weekly_messages"})
+    scores = work / "model-scores.csv"
+    quietly(PROGRAM, "sql", "--log", "warn", *at, "--format", "csv", "--command", "SELECT user_id, pred FROM reputation_scores", stdout=scores)
+    documents, connections = Peers("texts", work, folder, AS_OF), Peers("engagements", work, folder, scores, AS_OF)
+
+    def chain() -> dict:
+        texts = documents.side("duckdb", "--merged")()
+        network = measured(script("cnn_onnx.py", ROOT / "udfs" / "model", left / "documents.parquet", sample, "--threads", THREADS, "--form", "matmul", "--most-tokens", options.peer_tokens))
+        rest = connections.side("duckdb")()
+        scored = json.loads(network["said"].splitlines()[-1])
+        # A part of the documents stands for all: they lie in no order.
+        inference = scored["seconds"] * rows(left / "documents.parquet") / scored["documents"]
+        return {"seconds": texts["seconds"] + inference + rest["seconds"], "mib": max(part["mib"] for part in (texts, network, rest))}
+
+    results = in_turns({"graph-recs run": run, "DuckDB, ONNX Runtime, DuckDB": chain})
+    documents.compare(left)
+    connections.compare(left)
+    quietly(*script("compare_scores.py", left / "documents.parquet", sample))
+    seconds_table(f"Whole run: raw files to tables, {THREADS} threads, --memory-limit {options.memory_limit}; equal row by row", results)
+
+
 def network(work: pathlib.Path) -> None:
     random = work / "random-model"
     quietly(*script("documents.py", "model", random, options.words))
@@ -279,6 +318,6 @@ def network(work: pathlib.Path) -> None:
 with contextlib.ExitStack() as stack:
     work = options.work or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
     work.mkdir(parents=True, exist_ok=True)
-    parts = {"engagements": engagements, "texts": texts, "network": network}
+    parts = {"engagements": engagements, "texts": texts, "network": network, "whole": whole}
     for name in options.parts.split(","):
         parts[name](work)
