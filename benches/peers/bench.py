@@ -208,6 +208,7 @@ def engagements(work: pathlib.Path) -> None:
         "graph-recs, the three steps": steps,
         "graph-recs run (checked and published)": run,
         "DuckDB": peers.side("duckdb"),
+        "DuckDB --memory-limit 1GB": peers.side("duckdb", "--memory-limit", "1GB"),
         "DuckDB --plain": peers.side("duckdb", "--plain"),
         "Polars": peers.side("polars"),
         "PySpark": peers.side("pyspark"),

@@ -1,25 +1,36 @@
 """The engagement half in DuckDB: CSV to closest connections, recommendations and reasons as Parquet.
 
-    python engagements_duckdb.py INPUT SCORES AS_OF OUT [THREADS]
+    python engagements_duckdb.py INPUT SCORES AS_OF OUT [THREADS] [--plain] [--memory-limit SIZE]
 
 Typed CSV scans, unreadable rows ignored. Weights are left in seconds, scores in seconds times millionths. Only those
 whom the scores allow to be recommended go into the second degree, so nothing is known of the others: graph-recs tells
 how many candidates are left out, and why. With --plain the candidates are added up first and judged after it.
+Without --memory-limit DuckDB takes what it likes, up to four fifths of the machine's.
 """
 
-import sys
+import argparse
+import tempfile
 
 import duckdb
 from stopwatch import lap
 
-plain = "--plain" in sys.argv
-folder, scores, as_of, out, *rest = [word for word in sys.argv[1:] if word != "--plain"]
-threads = int(rest[0]) if rest else 2
+parser = argparse.ArgumentParser()
+for name in ("folder", "scores", "as_of", "out"):
+    parser.add_argument(name)
+parser.add_argument("threads", type=int, nargs="?", default=2)
+parser.add_argument("--plain", action="store_true")
+parser.add_argument("--memory-limit")
+options = parser.parse_args()
+folder, scores, as_of, out = options.folder, options.scores, options.as_of, options.out
 LOOKBACK = 90 * 86400
 
 db = duckdb.connect()
-db.execute(f"SET threads = {threads}")
+db.execute(f"SET threads = {options.threads}")
 db.execute("SET preserve_insertion_order = false")
+spill = tempfile.TemporaryDirectory()
+db.execute(f"SET temp_directory = '{spill.name}'")
+if options.memory_limit:
+    db.execute(f"SET memory_limit = '{options.memory_limit}'")
 
 
 def scan(name: str, columns: str) -> str:
@@ -64,7 +75,7 @@ step(
 )
 allowed = f"(SELECT user_id AS rec_id, round(pred * 1000000)::BIGINT AS pred FROM read_csv('{scores}') WHERE pred >= 0.5)"
 step("allowed", f"CREATE TABLE allowed AS FROM {allowed}")
-second = "closest" if plain else "(FROM closest SEMI JOIN allowed ON other = rec_id)"
+second = "closest" if options.plain else "(FROM closest SEMI JOIN allowed ON other = rec_id)"
 step(
     "recommendations",
     f"""
