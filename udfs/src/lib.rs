@@ -5,10 +5,13 @@
 
 pub mod aggregates;
 pub mod arithmetic;
+mod by_reference;
 pub mod model;
 pub mod records;
 pub mod scan;
 pub mod text;
+
+pub use by_reference::ByReference;
 
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(text::CleanText::new())),
         Arc::new(ScalarUDF::from(arithmetic::WeekOf::new())),
         Arc::new(ScalarUDF::from(arithmetic::Ratio::new())),
+        Arc::new(ScalarUDF::from(ByReference::default())),
         Arc::new(ScalarUDF::from(model::Reputation::new(model))),
     ]
 }

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, UInt32Array,
+};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Fields, Int32Type, Int64Type};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Fields, Int32Type, Int64Type, UInt32Type};
 use datafusion::arrow;
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
 
@@ -28,6 +31,8 @@ pub(super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(super) struct CandidateLists {
     lists: ListArray,
+    /// Which list each row has, when they are given by reference; otherwise each row has its own.
+    keys: Option<UInt32Array>,
     ids: Int32Array,
     weights: Int64Array,
     preds: Int64Array,
@@ -35,9 +40,24 @@ pub(super) struct CandidateLists {
 }
 
 impl CandidateLists {
-    /// Reads lists of structs, whose fields count by position. Fails where an element that is in use lacks its id or
-    /// weight.
-    pub(super) fn read(array: &ListArray, filter: Option<&BooleanArray>) -> Result<Self> {
+    /// Reads lists of structs, whose fields count by position, or references to such lists. Fails where an element
+    /// that is in use lacks its id or weight.
+    pub(super) fn read(
+        columns: &[ArrayRef],
+        at: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Result<Self> {
+        let referred = columns
+            .get(at)
+            .and_then(|column| column.as_any_dictionary_opt());
+        let (array, keys) = match referred {
+            Some(referred) => {
+                let keys = cast(referred.keys(), &DataType::UInt32)?;
+                let array = lists(std::slice::from_ref(referred.values()), 0, "candidates")?;
+                (array, Some(keys.as_primitive::<UInt32Type>().clone()))
+            }
+            None => (lists(columns, at, "candidates")?, None),
+        };
         let elements = structs(array, "candidates")?;
         let columns = elements.columns();
         let suspended = columns.get(3).and_then(|column| column.as_boolean_opt());
@@ -45,6 +65,7 @@ impl CandidateLists {
             suspended.ok_or_else(|| exec_datafusion_err!("{NAME}: suspended must be Boolean"))?;
         let this = Self {
             lists: array.clone(),
+            keys,
             ids: numbers::<Int32Type>(columns, 0, "candidates.id")?.clone(),
             weights: numbers::<Int64Type>(columns, 1, "candidates.weight")?.clone(),
             preds: numbers::<Int64Type>(columns, 2, "candidates.pred")?.clone(),
@@ -54,16 +75,35 @@ impl CandidateLists {
             let unusable = |at: usize| {
                 elements.is_null(at) || this.ids.is_null(at) || this.weights.is_null(at)
             };
-            if (0..array.len()).any(|row| selected(filter, row) && this.range(row).any(unusable)) {
+            if (0..this.rows()).any(|row| selected(filter, row) && this.range(row).any(unusable)) {
                 return exec_err!("{NAME}: a candidate's id and weight must not be null");
             }
         }
         Ok(this)
     }
 
-    /// Where the elements of that list are.
+    fn rows(&self) -> usize {
+        self.keys
+            .as_ref()
+            .map_or(self.lists.len(), |keys| keys.len())
+    }
+
+    /// Where the elements of that row's list are.
     fn range(&self, row: usize) -> Range<usize> {
-        range(&self.lists, row)
+        match &self.keys {
+            None => range(&self.lists, row),
+            Some(keys) if keys.is_valid(row) => range(&self.lists, keys.value(row) as usize),
+            Some(_) => 0..0,
+        }
+    }
+
+    /// What they hold in bytes: not the lists that are only referred to, which others hold too.
+    fn bytes(&self) -> usize {
+        match &self.keys {
+            // Ids, weights, reputations, and a bit each for suspended and two validities.
+            None => spanned(&self.lists, 8 * (4 + 8 + 8) + 3),
+            Some(keys) => size_of_val(&keys.values()[..]),
+        }
     }
 
     /// The list of that row.
@@ -86,11 +126,15 @@ impl CandidateLists {
             Arc::new(self.suspended.clone()),
         ];
         let elements = Arc::new(struct_array(&CANDIDATE, columns)?);
-        list_array(
+        let renamed = list_array(
             self.lists.offsets().clone(),
             elements,
             self.lists.nulls().cloned(),
-        )
+        )?;
+        match &self.keys {
+            None => Ok(renamed),
+            Some(keys) => Ok(take(&renamed, keys, None)?.as_list().clone()),
+        }
     }
 }
 
@@ -224,8 +268,7 @@ impl Held<CandidateLists> {
         lists: CandidateLists,
         rows: impl Iterator<Item = (usize, usize, i32)>,
     ) -> Result<()> {
-        // Ids, weights, reputations, and a bit each for suspended and two validities.
-        let bytes = spanned(&lists.lists, 8 * (4 + 8 + 8) + 3);
+        let bytes = lists.bytes();
         self.push(lists, bytes, |lists, row| lists.range(row).is_empty(), rows)
     }
 }

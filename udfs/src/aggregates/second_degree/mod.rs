@@ -36,8 +36,8 @@ const NAME: &str = "second_degree";
 /// `second_degree(user_id INT, reason_id INT, candidates LIST<STRUCT<id INT, weight BIGINT, pred BIGINT, suspended
 /// BOOLEAN>>, followed LIST<INT>, k BIGINT, min_pred BIGINT)`, grouped by `user_id`.
 ///
-/// A row is a connection `reason_id` of the user, with its own connections as `candidates` (null or empty: none); it
-/// occurs once per user. The fields of a candidate count by position; `weight` is in seconds, `pred` its reputation in
+/// A row is a connection `reason_id` of the user, with its own connections as `candidates` (null or empty: none), or a
+/// reference to them as `by_reference` makes it; it occurs once per user. The fields of a candidate count by position; `weight` is in seconds, `pred` its reputation in
 /// millionths or null, a null `suspended` is false. The user follows the union of all `followed` lists of its rows, of
 /// which any may be null. `k` and `min_pred` are constants. Nothing else may be null.
 ///
@@ -150,7 +150,11 @@ impl AggregateUDFImpl for SecondDegree {
 
 /// The type of `candidates`, unchanged if it will do.
 fn candidates_type(given: &DataType) -> Result<DataType> {
-    if let DataType::List(item) = given
+    let list = match given {
+        DataType::Dictionary(_, list) => list.as_ref(),
+        list => list,
+    };
+    if let DataType::List(item) = list
         && let DataType::Struct(fields) = item.data_type()
         && fields.len() == CANDIDATE.len()
         && fields
@@ -248,7 +252,7 @@ impl<'a> Arguments<'a> {
         Ok(Self {
             user_ids,
             reason_ids,
-            candidates: CandidateLists::read(lists(values, 2, "candidates")?, filter)?,
+            candidates: CandidateLists::read(values, 2, filter)?,
             followed: FollowedLists::read(values, 3, filter)?,
         })
     }
@@ -296,7 +300,7 @@ impl GroupsAccumulator for Recommendations {
         let path_lists = lists(values, 1, "the state's paths")?;
         let columns = structs(path_lists, "the state's paths")?.columns();
         let reason_ids = numbers::<Int32Type>(columns, 0, "the state's reason_id")?;
-        let candidates = CandidateLists::read(lists(columns, 1, "the state's candidates")?, None)?;
+        let candidates = CandidateLists::read(columns, 1, None)?;
         let followed = FollowedLists::read(values, 2, None)?;
         self.grow(total_num_groups);
         let states = || {

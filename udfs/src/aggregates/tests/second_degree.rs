@@ -2,11 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch,
-    StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, Int64Array, ListArray,
+    RecordBatch, StructArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Int32Type, Int64Type, Schema};
+use arrow::compute::take;
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, Fields, Int32Type, Int64Type, Schema, UInt32Type,
+};
 use datafusion::arrow;
 use datafusion::logical_expr::EmitTo;
 
@@ -296,6 +299,56 @@ fn emits_first_groups_states_and_converted_rows() {
     let batches = cut(&rows, 1, &mut random, |rows| with_group(&batch(rows))).remove(0);
     check_emission(
         || accumulator("second_degree", &batch(&[]), &[4, 500_000]),
+        &batches,
+        51,
+    );
+}
+
+/// The batch with its lists of candidates in the opposite order, and references to them.
+fn by_reference(batch: &RecordBatch) -> RecordBatch {
+    let rows = batch.num_rows() as u32;
+    let backwards = UInt32Array::from_iter_values((0..rows).rev());
+    let at = batch.schema().index_of("candidates").unwrap();
+    let lists = take(batch.column(at), &backwards, None).unwrap();
+    let keys = backwards.values().iter();
+    let keys = keys.map(|&key| lists.is_valid(key as usize).then_some(key));
+    let referred = DictionaryArray::<UInt32Type>::new(keys.collect(), lists);
+    let mut columns: Vec<(String, ArrayRef)> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .zip(batch.columns().iter().cloned())
+        .collect();
+    columns[at].1 = Arc::new(referred);
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[test]
+fn references_to_lists_are_as_good_as_lists() {
+    let mut random = Random(25);
+    let rows = random_rows(50, &mut random);
+    let lists = with_group(&batch(&rows));
+    let referred = by_reference(&lists);
+    let evaluated = |batch: &RecordBatch| {
+        let (values, groups) = super::grouped(batch);
+        let mut accumulator = accumulator(
+            "second_degree",
+            &batch.project(&[1, 2, 3, 4]).unwrap(),
+            &[4, 500_000],
+        );
+        accumulator
+            .update_batch(&values, &groups, None, 51)
+            .unwrap();
+        accumulator.evaluate(EmitTo::All).unwrap()
+    };
+    assert_eq!(&evaluated(&lists), &evaluated(&referred));
+    let batches = cut(&rows, 3, &mut random, |rows| {
+        by_reference(&with_group(&batch(rows)))
+    })
+    .remove(0);
+    check_emission(
+        || accumulator("second_degree", &by_reference(&batch(&[])), &[4, 500_000]),
         &batches,
         51,
     );
