@@ -203,6 +203,9 @@ pub struct GenerateOptions {
     /// Messages
     #[arg(long, value_name = "N")]
     pub messages: u64,
+    /// How close-knit the network is
+    #[arg(long, value_enum, default_value_t)]
+    pub ties: crate::generate::Ties,
     /// Seed: the same seed makes the same bytes
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::explain;
 use crate::cli::{DemoOptions, GenerateOptions};
-use crate::generate::{Options, generate as make};
+use crate::generate::{Options, Ties, generate as make};
 use crate::pipeline::{Job, JobOptions, render};
 use crate::progress::Progress;
 use crate::warehouse::{Table, Warehouse};
@@ -53,6 +53,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         users: options.users,
         engagements: options.engagements,
         messages: options.messages,
+        ties: Ties::Close,
         seed: options.seed,
         as_of,
         dirty: true,
@@ -143,6 +144,7 @@ fn make_day(options: &GenerateOptions) -> Result<()> {
             users: options.users,
             engagements: options.engagements,
             messages: options.messages,
+            ties: options.ties,
             seed: options.seed,
             as_of: options.as_of.timestamp(),
             dirty: options.dirty,

@@ -73,8 +73,6 @@ impl Job for Engagements<'_> {
             Kind::Mention => b",mention",
             Kind::Like => b",like",
         };
-        // A follow is rarely made again; talk goes to the same few.
-        let regulars = if self.kind == Kind::Follow { 20 } else { 55 };
         let oldest = messages::FIRST_ID;
         for row in rows {
             // One row in each share of the whole: the times come out sorted.
@@ -87,8 +85,11 @@ impl Job for Engagements<'_> {
                 let user = self.people.active(&mut dice);
                 let other = if dice.chance(SELVES) {
                     user
+                } else if self.kind == Kind::Follow {
+                    // A follow is rarely made again; talk goes to the same few.
+                    self.people.partner(user, 20, &mut dice)
                 } else {
-                    self.people.partner(user, regulars, &mut dice)
+                    self.people.talk_partner(user, &mut dice)
                 };
                 push_number(&mut chunk.bytes, self.people.id(user));
                 chunk.bytes.push(b',');

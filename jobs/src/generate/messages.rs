@@ -100,7 +100,7 @@ impl Messages<'_> {
     fn write(&self, message: &Message, dice: &mut Dice, body: &mut String, bytes: &mut Vec<u8>) {
         let writer = Writer::new(self.people, message.author, dice);
         let reply_to = (dice.below(5) == 0 && self.people.has_others())
-            .then(|| self.people.partner(message.author, 55, dice));
+            .then(|| self.people.talk_partner(message.author, dice));
         let voice = writer.post(reply_to, dice, body);
         let link = writer.link(voice, dice, body);
         // Some exports escape what is not ASCII.

@@ -41,6 +41,16 @@ use engagements::{Engagements, Kind};
 use messages::Messages;
 use people::People;
 
+/// How close-knit the network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Ties {
+    /// People talk again and again with a few of their community
+    #[default]
+    Close,
+    /// Everybody talks, with many: nearly twice the connections, three times their connections
+    Loose,
+}
+
 /// What to make.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -52,6 +62,8 @@ pub struct Options {
     pub engagements: u64,
     /// Readable lines of `st_messages.data`.
     pub messages: u64,
+    /// How close-knit the network is.
+    pub ties: Ties,
     /// Decides everything that is left to chance.
     pub seed: u64,
     /// Seconds since 1970-01-01 UTC. Everything happens before it (dirty: a little also after).
@@ -144,7 +156,7 @@ fn generate_on(
         source,
     })?;
     let end = options.as_of + if options.dirty { OVERRUN } else { 0 };
-    let people = People::draw(options.seed, options.users);
+    let people = People::draw(options.seed, options.users, options.ties);
     let recent = Clock::new(options.as_of - ENGAGEMENT_DAYS * 86_400, end);
     let years = Clock::new(options.as_of - FOLLOW_DAYS * 86_400, end);
     let posting = Clock::new(options.as_of - MESSAGE_DAYS * 86_400, end);

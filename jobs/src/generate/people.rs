@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Ties;
 use super::chunks::{Chunk, Job, Sheet};
 use super::clock::stamp;
 use super::ink::push_number;
@@ -12,8 +13,6 @@ use super::{dirt, names};
 pub(super) const MAX_ID: u32 = i32::MAX as u32;
 /// Users in a community, on average.
 const COMMUNITY: u32 = 200;
-/// Of 65,536 engagements: inside the community (80 %).
-const INSIDE: u64 = 52_429;
 /// Those whom a user turns to again and again.
 const REGULARS: u64 = 12;
 /// Of a million users: suspended.
@@ -21,9 +20,36 @@ const SUSPENDED: u32 = 15_000;
 /// Of a million users: recommended by the platform.
 const RECOMMENDED: u32 = 30_000;
 
+impl Ties {
+    /// Users for one more step of Zipf's soft head of activity: the fewer, the more the most active stand out.
+    fn users_a_step(self) -> f64 {
+        match self {
+            Ties::Close => 1_000.0,
+            Ties::Loose => 10.0,
+        }
+    }
+
+    /// Of 65,536 engagements: inside the community.
+    fn inside(self) -> u64 {
+        match self {
+            Ties::Close => 52_429,
+            Ties::Loose => 45_875,
+        }
+    }
+
+    /// Of a hundred replies, mentions and likes: towards a regular.
+    fn talk_with_regulars(self) -> u64 {
+        match self {
+            Ties::Close => 55,
+            Ties::Loose => 39,
+        }
+    }
+}
+
 /// All users, by index in the order of their ids.
 pub(super) struct People {
     seed: u64,
+    ties: Ties,
     ids: Vec<u32>,
     communities: Vec<u32>,
     /// In steps of 1/255, with the two flags.
@@ -49,7 +75,7 @@ struct Traits {
 }
 
 impl People {
-    pub(super) fn draw(seed: u64, users: u32) -> Self {
+    pub(super) fn draw(seed: u64, users: u32, ties: Ties) -> Self {
         let mut dice = Dice::new(seed, 0);
         let ids = draw_ids(users, &mut dice);
         let traits: Vec<Traits> = (0..users).map(|_| draw_traits(&mut dice)).collect();
@@ -57,7 +83,7 @@ impl People {
         // Zipf with a soft head: the most active do some hundreds of times the mean, the most
         // popular some thousands; good authors are more popular, suspended users less.
         let many = f64::from(users);
-        let activity = ranked(users, 1.0 + many / 1_000.0, &mut dice);
+        let activity = ranked(users, 1.0 + many / ties.users_a_step(), &mut dice);
         let mut popularity = ranked(users, 1.0 + many / 10_000.0, &mut dice);
         for (weight, traits) in popularity.iter_mut().zip(&traits) {
             let quality = f64::from(traits.quality) / 255.0;
@@ -88,6 +114,7 @@ impl People {
             .collect();
         Self {
             seed,
+            ties,
             ids,
             communities,
             traits,
@@ -147,6 +174,11 @@ impl People {
         draw(&self.posting, dice.bits())
     }
 
+    /// With whom `user` talks: never with itself.
+    pub(super) fn talk_partner(&self, user: u32, dice: &mut Dice) -> u32 {
+        self.partner(user, self.ties.talk_with_regulars(), dice)
+    }
+
     /// With whom `user` engages: never with itself. `regulars` of a hundred times one of its
     /// regulars, whom it always has, some more often than others.
     pub(super) fn partner(&self, user: u32, regulars: u64, dice: &mut Dice) -> u32 {
@@ -162,7 +194,7 @@ impl People {
     /// Someone other than `user`, by popularity, mostly of its community.
     fn pick(&self, user: u32, random: u64) -> u32 {
         let community = self.community(user) as usize;
-        if random & 0xffff < INSIDE
+        if random & 0xffff < self.ties.inside()
             && let Some(&[start, end]) = self.groups.get(community..community + 2)
             && let Some(slots) = self.inside.get(start as usize..end as usize)
             && let Some(&other) = self.members.get((start + draw(slots, random)) as usize)
@@ -350,7 +382,7 @@ mod tests {
 
     #[test]
     fn ids_grow_with_gaps() {
-        let people = People::draw(3, 2_000);
+        let people = People::draw(3, 2_000, Ties::Close);
         assert!(people.ids.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(people.ids.windows(2).any(|pair| pair[0] + 1 < pair[1]));
         assert!(people.ids[0] >= 1 && people.ids[1_999] > 8_000);
@@ -358,12 +390,12 @@ mod tests {
 
     #[test]
     fn most_partners_are_of_the_community_and_many_come_again() {
-        let people = People::draw(3, 20_000);
+        let people = People::draw(3, 20_000, Ties::Close);
         let mut dice = Dice::new(3, 9);
         let (mut inside, mut pairs) = (0, Vec::new());
         for _ in 0..50_000 {
             let user = people.active(&mut dice);
-            let other = people.partner(user, 55, &mut dice);
+            let other = people.talk_partner(user, &mut dice);
             assert_ne!(user, other);
             inside += u32::from(people.community(user) == people.community(other));
             pairs.push((user, other));
@@ -376,7 +408,7 @@ mod tests {
 
     #[test]
     fn communities_are_of_skewed_sizes() {
-        let people = People::draw(3, 20_000);
+        let people = People::draw(3, 20_000, Ties::Close);
         let mut sizes: Vec<u32> = people
             .groups
             .windows(2)
@@ -390,7 +422,7 @@ mod tests {
 
     #[test]
     fn two_users_have_each_other() {
-        let people = People::draw(1, 2);
+        let people = People::draw(1, 2, Ties::Close);
         let mut dice = Dice::new(1, 1);
         for _ in 0..100 {
             assert_eq!(people.partner(0, 50, &mut dice), 1);

@@ -16,6 +16,7 @@ fn options(out: &Path, seed: u64, dirty: bool) -> Options {
         users: 3_000,
         engagements: 120_000,
         messages: 20_000,
+        ties: Ties::Close,
         seed,
         as_of: AS_OF,
         dirty,

@@ -196,7 +196,7 @@ impl<'a> Writer<'a> {
             'x' => words::INSULTS,
             'z' => words::FILLERS,
             'u' => {
-                let other = self.people.partner(self.author, 55, dice);
+                let other = self.people.talk_partner(self.author, dice);
                 return self.push_mention(other, text);
             }
             'd' => {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_placeholder_is_known() {
-        let people = People::draw(5, 100);
+        let people = People::draw(5, 100, crate::generate::Ties::Close);
         let mut dice = Dice::new(5, 5);
         let writer = Writer::new(&people, 3, &mut dice);
         let lists = [
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn better_authors_sound_better() {
-        let people = People::draw(5, 5_000);
+        let people = People::draw(5, 5_000, crate::generate::Ties::Close);
         let mut dice = Dice::new(5, 6);
         let mut body = String::new();
         let mut share = |good: bool, wanted: Voice| {
