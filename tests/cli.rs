@@ -33,6 +33,10 @@ fn wrong_usage_exits_with_2() {
         "sql --warehouse y -c a -f b",
         "sql --warehouse y --format xml",
         "generate --out x",
+        "migrate",
+        "migrate --to 99 --database-url postgres://x/y",
+        "check --date 2019-10-01",
+        "generate --out x --database-url postgres://x/y",
     ] {
         let outcome = graph_recs(arguments.split_whitespace()).exits(2);
         assert!(
@@ -47,7 +51,7 @@ fn wrong_usage_exits_with_2() {
 #[test]
 fn help_says_what_each_option_is_for() {
     let commands = "run closest-connections reputation-scores recommend check publish demo generate explain runs \
-                    rollback sql train";
+                    rollback sql train migrate";
     let main = graph_recs(["--help"]).exits(0).stdout;
     for command in commands.split_whitespace() {
         assert!(main.contains(command), "{command}");

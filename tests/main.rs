@@ -10,6 +10,7 @@ mod demo;
 mod golden;
 mod history;
 mod lock;
+mod postgres;
 mod properties;
 mod quarantine;
 mod resume;

@@ -39,7 +39,8 @@ pub fn golden(name: &str) -> PathBuf {
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graph-recs"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("GRAPH_RECS_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("GRAPH_RECS_") || text.starts_with("PG") {
             command.env_remove(name);
         }
     }

@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use graph_recs_sql::InputError;
 
-use crate::{commands, config, pipeline, warehouse};
+use crate::database::DatabaseError;
+use crate::{commands, config, database, pipeline, warehouse};
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
     end_quietly_on_closed_pipes();
+    if let Err(error) = database::hide_url(std::env::args_os()) {
+        return report(&error.into(), 1);
+    }
     let cli = match config::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return report(&error, 2),
@@ -93,6 +97,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         }
         if let Some(warehouse::WarehouseError::LockHeld { .. }) = cause.downcast_ref() {
             return 5;
+        }
+        match cause.downcast_ref() {
+            Some(DatabaseError::Url(_)) => return 2,
+            Some(DatabaseError::ChecksFailed { .. }) => return 3,
+            Some(DatabaseError::LockHeld) => return 5,
+            _ => {}
         }
         if let Some(usage) = cause.downcast_ref::<clap::Error>()
             && usage.kind() != ErrorKind::DisplayHelp

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::database::DatabaseUrl;
+
 /// Tells a social trading platform whom each of its users should follow, and why.
 ///
 /// Every option can also stand in a TOML file (--config, or GRAPH_RECS_CONFIG), under its name without the dashes,
@@ -50,10 +52,12 @@ pub enum Command {
     ReputationScores(RunOptions),
     /// Step 3 alone: recommendations and their reasons
     Recommend(RunOptions),
-    /// The quality checks alone, on a run's finished steps
+    /// The quality checks alone, on a run's finished steps, or with --database-url on what PostgreSQL has
     Check(RunOptions),
     /// The publication alone, of a run whose checks passed
     Publish(RunOptions),
+    /// Make or change the tables in PostgreSQL
+    Migrate(MigrateOptions),
     /// Make a realistic synthetic day, run it, and show recommendations with their reasons
     Demo(DemoOptions),
     /// Make a synthetic day of raw exports
@@ -79,7 +83,7 @@ pub enum Command {
 pub struct RunOptions {
     /// Folder of the raw exports, or the folder above the dated ones (see --date)
     #[arg(long, env = "GRAPH_RECS_INPUT", value_name = "DIR")]
-    pub input: String,
+    pub input: Option<String>,
     /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
     #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub date: Option<NaiveDate>,
@@ -88,7 +92,7 @@ pub struct RunOptions {
     pub as_of: Option<DateTime<Utc>>,
     /// Folder of the warehouse; made when it is not there
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
-    pub warehouse: String,
+    pub warehouse: Option<String>,
     /// CSV file (header user_id,pred) to take reputation scores from instead of from the model
     #[arg(
         long,
@@ -121,12 +125,41 @@ pub struct RunOptions {
     /// Share of a source's records, 0 to 1, that may be unreadable; over it the run fails
     #[arg(long, env = "GRAPH_RECS_MAX_BAD_SHARE", value_name = "X", default_value = "0.01", value_parser = parse_share)]
     pub max_bad_share: f64,
+    /// PostgreSQL
+    #[command(flatten)]
+    pub database: DatabaseOptions,
     /// Threads and memory
     #[command(flatten)]
     pub engine: EngineOptions,
     /// Print one JSON object as the last line on standard output instead of the report
     #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
+}
+
+/// Options of the database.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseOptions {
+    /// PostgreSQL that services read: `run` and `publish` publish there, too, `check` checks what is there;
+    /// postgres://user:password@host:port/database, the password rather in PGPASSWORD or ~/.pgpass
+    #[arg(
+        long,
+        env = "GRAPH_RECS_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        hide_default_value = true
+    )]
+    pub database_url: Option<DatabaseUrl>,
+}
+
+/// Options of `migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateOptions {
+    /// PostgreSQL
+    #[command(flatten)]
+    pub database: DatabaseOptions,
+    /// Version of the tables; one before the present one undoes what came after it, 0 removes all [default: the newest]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..=crate::database::newest()))]
+    pub to: Option<i64>,
 }
 
 /// Options of the engine.
@@ -183,6 +216,9 @@ pub struct DemoOptions {
     /// Seed: the same seed makes the same day
     #[arg(long, value_name = "S", default_value_t = 7)]
     pub seed: u64,
+    /// PostgreSQL
+    #[command(flatten)]
+    pub database: DatabaseOptions,
     /// Threads and memory
     #[command(flatten)]
     pub engine: EngineOptions,
@@ -251,6 +287,9 @@ pub struct RollbackOptions {
     /// Where, and how to answer
     #[command(flatten)]
     pub warehouse: WarehouseOptions,
+    /// PostgreSQL
+    #[command(flatten)]
+    pub database: DatabaseOptions,
 }
 
 /// Options of `sql`.

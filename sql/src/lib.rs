@@ -8,6 +8,7 @@ pub mod input;
 pub mod models;
 pub mod parameters;
 pub mod plans;
+pub mod postgres;
 pub mod session;
 
 pub use input::{Input, InputError};

@@ -33,6 +33,11 @@ pub struct ColumnModel {
 #[serde(deny_unknown_fields)]
 struct Models {
     tables: Vec<TableModel>,
+    written_columns: Vec<ColumnModel>,
+}
+
+fn models() -> Result<Models, serde_norway::Error> {
+    serde_norway::from_str(include_str!("../models.yml"))
 }
 
 /// All published tables.
@@ -40,7 +45,15 @@ struct Models {
 /// # Errors
 /// When `models.yml` is not of this form, which the tests rule out.
 pub fn tables() -> Result<Vec<TableModel>, serde_norway::Error> {
-    serde_norway::from_str::<Models>(include_str!("../models.yml")).map(|models| models.tables)
+    models().map(|models| models.tables)
+}
+
+/// The columns that each of the tables in PostgreSQL has besides.
+///
+/// # Errors
+/// As [`tables`].
+pub fn written_columns() -> Result<Vec<ColumnModel>, serde_norway::Error> {
+    models().map(|models| models.written_columns)
 }
 
 #[cfg(test)]

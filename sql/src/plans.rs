@@ -21,6 +21,8 @@ macro_rules! plans {
     };
 }
 
+pub(crate) use plans;
+
 /// Everything but the checks.
 pub const PLANS: &[Plan] = plans![
     "staging" / "suspended_users",

@@ -9,12 +9,13 @@ use datafusion::prelude::SessionContext;
 use graph_recs_sql::Parameters;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::explain;
+use super::{database, explain};
 use crate::cli::{DemoOptions, GenerateOptions};
+use crate::database::newest;
 use crate::generate::{Options, Ties, generate as make};
 use crate::pipeline::{Job, JobOptions, render};
 use crate::progress::Progress;
-use crate::warehouse::{Table, Warehouse};
+use crate::warehouse::{PublicationKind, Table, Warehouse};
 
 /// Marks a folder as one that the demo made and may replace.
 const MARK: &str = ".graph-recs-demo";
@@ -59,6 +60,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         dirty: true,
     })?;
 
+    let database = database::open(&options.database)?;
     let warehouse = out.join("warehouse").display().to_string();
     println!("\nThe daily job on it:\n");
     let job = Job::open(JobOptions {
@@ -75,6 +77,13 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     let run = job.start(Progress::new()).await?;
     run.all().await?;
     print!("{}", render(&run.report().await?));
+    if let Some(database) = &database {
+        database.migrate(newest()).await?;
+        let kind = PublicationKind::Publish;
+        let progress = run.progress();
+        let loaded = database::publish(database, run.warehouse(), run.id(), kind, progress);
+        loaded.await?.print(run.id());
+    }
 
     let published = Warehouse::open(&warehouse)?;
     let Some(current) = published.current().await? else {

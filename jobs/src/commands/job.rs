@@ -1,18 +1,22 @@
 //! `run` and the commands of single steps.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
 use graph_recs_sql::Parameters;
 use graph_recs_sql::parameters::default_anchor;
 use serde_json::json;
 
+use super::database;
 use crate::cli::RunOptions;
+use crate::database::Database;
 use crate::pipeline::{Job, JobOptions, Published, Run, Step, StepOutcome, render, start_of_day};
 use crate::progress::Progress;
+use crate::warehouse::PublicationKind;
 
 /// The whole job.
 pub async fn run(options: RunOptions) -> Result<()> {
     let json = options.json;
+    let database = database::open(&options.database)?;
     let run = start(options).await?;
     let outcome = run.all().await;
     if outcome.is_err() {
@@ -22,7 +26,7 @@ pub async fn run(options: RunOptions) -> Result<()> {
         // A run that fails shows how far it came, above its error.
         print!("{}", render(&run.report().await?));
     }
-    finish(&run, outcome?, json).await
+    finish(&run, outcome?, database, json).await
 }
 
 /// One step.
@@ -52,9 +56,23 @@ pub async fn step(options: RunOptions, step: Step) -> Result<()> {
 /// The publication.
 pub async fn publish(options: RunOptions) -> Result<()> {
     let json = options.json;
+    let database = database::open(&options.database)?;
     let run = start(options).await?;
     let published = run.publish().await?;
-    finish(&run, published, json).await
+    finish(&run, published, database, json).await
+}
+
+/// The quality checks of a run, and those of what the database has, at any time later also without the run's input.
+pub async fn check(options: RunOptions) -> Result<()> {
+    let Some(database) = database::open(&options.database)? else {
+        return step(options, Step::Checks).await;
+    };
+    let json = options.json;
+    let alone = options.input.is_none();
+    if !alone {
+        step(options, Step::Checks).await?;
+    }
+    database::check(&database, alone, json).await
 }
 
 async fn start(options: RunOptions) -> Result<Run> {
@@ -64,14 +82,28 @@ async fn start(options: RunOptions) -> Result<Run> {
         .await
 }
 
-async fn finish(run: &Run, published: Published, json: bool) -> Result<()> {
+async fn finish(
+    run: &Run,
+    published: Published,
+    database: Option<Database>,
+    json: bool,
+) -> Result<()> {
     let current = run.is_current().await?;
     let already = published == Published::Already;
+    let loaded = match database {
+        Some(database) => {
+            let (warehouse, progress) = (run.warehouse(), run.progress());
+            let kind = PublicationKind::Publish;
+            Some(database::publish(&database, warehouse, run.id(), kind, progress).await?)
+        }
+        None => None,
+    };
     if json {
         let report = run.report().await?;
         println!(
             "{}",
-            json!({ "run_id": run.id(), "published": true, "already_published": already, "current": current, "report": report })
+            json!({ "run_id": run.id(), "published": true, "already_published": already, "current": current,
+                    "database": loaded.map(|loaded| loaded.json()), "report": report })
         );
     } else {
         let id = run.id();
@@ -83,6 +115,9 @@ async fn finish(run: &Run, published: Published, json: bool) -> Result<()> {
                  `graph-recs rollback --to {id}` makes it current again"
             ),
         }
+        if let Some(loaded) = loaded {
+            loaded.print(id);
+        }
     }
     Ok(())
 }
@@ -93,9 +128,9 @@ pub fn job_options(options: RunOptions) -> Result<JobOptions> {
     // The nearest millionth: reputations are whole millionths.
     let min_pred = (options.min_reputation * 1e6).round() as u32;
     Ok(JobOptions {
-        input: options.input,
+        input: options.input.ok_or_else(|| missing("--input"))?,
         date: options.date,
-        warehouse: options.warehouse,
+        warehouse: options.warehouse.ok_or_else(|| missing("--warehouse"))?,
         parameters: Parameters {
             as_of,
             lookback_days: options.lookback_days,
@@ -117,9 +152,13 @@ pub fn moment(as_of: Option<DateTime<Utc>>, date: Option<NaiveDate>) -> Result<D
     match (as_of, date) {
         (Some(as_of), _) => Ok(as_of),
         (None, Some(date)) => Ok(start_of_day(date)),
-        (None, None) => {
-            let missing = clap::error::ErrorKind::MissingRequiredArgument;
-            Err(clap::Error::raw(missing, "--as-of or --date is needed")).context("wrong usage")
-        }
+        (None, None) => Err(missing("--as-of or --date")),
     }
+}
+
+/// Wrong usage: an option that this command cannot do without.
+pub fn missing(option: &str) -> anyhow::Error {
+    let kind = clap::error::ErrorKind::MissingRequiredArgument;
+    let error = clap::Error::raw(kind, format!("{option} is needed"));
+    anyhow::Error::new(error).context("wrong usage")
 }

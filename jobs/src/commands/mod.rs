@@ -1,5 +1,6 @@
 //! The commands of the command line.
 
+mod database;
 mod demo;
 mod explain;
 mod job;
@@ -21,8 +22,9 @@ pub async fn run(command: Command) -> Result<()> {
         Command::ClosestConnections(options) => job::step(options, Step::ClosestConnections).await,
         Command::ReputationScores(options) => job::step(options, Step::ReputationScores).await,
         Command::Recommend(options) => job::step(options, Step::Recommendations).await,
-        Command::Check(options) => job::step(options, Step::Checks).await,
+        Command::Check(options) => job::check(options).await,
         Command::Publish(options) => job::publish(options).await,
+        Command::Migrate(options) => database::migrate(options).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Generate(options) => demo::generate(&options),
         Command::Explain(options) => explain::run(options).await,

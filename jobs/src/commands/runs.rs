@@ -1,10 +1,14 @@
 //! `runs` and `rollback`.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use chrono::Utc;
 use serde_json::json;
 
+use super::database;
 use crate::cli::{RollbackOptions, WarehouseOptions};
+use crate::progress::Progress;
 use crate::warehouse::{PublicationKind, Published, Table, Warehouse, WarehouseLock};
 
 /// Lists the publications, oldest first.
@@ -63,7 +67,8 @@ pub async fn list(options: WarehouseOptions) -> Result<()> {
 
 /// Makes an earlier run the current one again.
 pub async fn rollback(options: RollbackOptions) -> Result<()> {
-    let warehouse = Warehouse::open(&options.warehouse.warehouse)?;
+    let database = database::open(&options.database)?;
+    let warehouse = Arc::new(Warehouse::open(&options.warehouse.warehouse)?);
     let _lock = WarehouseLock::acquire(&warehouse, &options.to, Utc::now())?;
     let publications = warehouse.publications().await?;
     let earlier = publications
@@ -80,18 +85,31 @@ pub async fn rollback(options: RollbackOptions) -> Result<()> {
         .publish(&candidate, PublicationKind::Rollback, Utc::now())
         .await?;
     let already = matches!(published, Published::AlreadyCurrent(_));
+    let loaded = match database {
+        Some(database) => {
+            let (kind, progress) = (PublicationKind::Rollback, Progress::new());
+            Some(database::publish(&database, &warehouse, &options.to, kind, &progress).await?)
+        }
+        None => None,
+    };
     if options.warehouse.json {
         println!(
             "{}",
-            json!({ "run_id": options.to, "already_current": already })
+            json!({ "run_id": options.to, "already_current": already,
+                    "database": loaded.map(|loaded| loaded.json()) })
         );
-    } else if already {
+        return Ok(());
+    }
+    if already {
         println!(
             "run {} is the current one already: nothing changed",
             options.to
         );
     } else {
         println!("run {} is the current one again", options.to);
+    }
+    if let Some(loaded) = loaded {
+        loaded.print(&options.to);
     }
     Ok(())
 }

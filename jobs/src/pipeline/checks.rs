@@ -66,7 +66,7 @@ impl Run {
                 .await
                 .with_context(|| format!("sql/{}", check.path))?;
             let count = count.first().map_or(0, |(_, count)| *count);
-            let (severity, says) = header(check)?;
+            let (severity, says) = check_header(check)?;
             results.push(CheckResult {
                 name: check.name.to_string(),
                 severity,
@@ -187,7 +187,7 @@ fn name_and_rows(rows: &[(&str, i64)]) -> Result<RecordBatch> {
 }
 
 /// A check's severity and sentence, from the comment lines at its head.
-fn header(check: &Plan) -> Result<(Severity, String)> {
+pub fn check_header(check: &Plan) -> Result<(Severity, String)> {
     let mut lines = check.sql.lines().map_while(|line| line.strip_prefix("-- "));
     let severity = match lines.next() {
         Some("severity: error") => Severity::Error,
@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn every_check_says_what_must_hold() {
-        for check in CHECKS {
-            let (_, says) = header(check).unwrap();
+        for check in CHECKS.iter().chain(graph_recs_sql::postgres::CHECKS) {
+            let (_, says) = check_header(check).unwrap();
             assert!(says.ends_with('.'), "{}: {says}", check.path);
         }
     }

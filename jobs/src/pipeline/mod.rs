@@ -14,7 +14,7 @@ mod reputation;
 mod run;
 mod work;
 
-pub use checks::{CheckResult, ChecksFailed};
-pub use meter::Cost;
-pub use report::{Report, SourceAccount, StepReport, render};
+pub use checks::{CheckResult, ChecksFailed, Severity, check_header};
+pub use meter::{Cost, Meter};
+pub use report::{Report, SourceAccount, StepReport, render, render_checks};
 pub use run::{Job, JobOptions, Published, Run, Step, StepOutcome, start_of_day};

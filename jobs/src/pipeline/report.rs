@@ -200,16 +200,29 @@ fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
             step.step, step.seconds, mib
         )?;
     }
-    if !report.checks.is_empty() {
-        writeln!(page, "\n{:<42}{:>10}  result", "check", "count")?;
-        for check in &report.checks {
-            let result = match (check.count, check.severity) {
-                (0, _) => "ok",
-                (_, Severity::Warn) => "WARN",
-                (_, Severity::Error) => "FAILED",
-            };
-            writeln!(page, "{:<42}{:>10}  {result}", check.name, check.count)?;
-        }
+    write_checks(&report.checks, page)
+}
+
+/// What checks found, as a table.
+pub fn render_checks(checks: &[CheckResult]) -> String {
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_checks(checks, &mut page);
+    page
+}
+
+fn write_checks(checks: &[CheckResult], page: &mut String) -> std::fmt::Result {
+    if checks.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "\n{:<42}{:>10}  result", "check", "count")?;
+    for check in checks {
+        let result = match (check.count, check.severity) {
+            (0, _) => "ok",
+            (_, Severity::Warn) => "WARN",
+            (_, Severity::Error) => "FAILED",
+        };
+        writeln!(page, "{:<42}{:>10}  {result}", check.name, check.count)?;
     }
     Ok(())
 }

@@ -241,6 +241,16 @@ impl Run {
         &self.id
     }
 
+    /// The warehouse that it publishes to.
+    pub fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.job.warehouse
+    }
+
+    /// Where it shows its progress.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// All steps in their order, the first two at the same time; finished ones are not done again.
     pub async fn all(&self) -> Result<Published> {
         tokio::try_join!(

@@ -34,6 +34,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -181,7 +182,29 @@ impl Warehouse {
         table: Table,
         version: u64,
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
-        self.listing(table.schema(), &self.files(table, version).await?)
+        self.listing(
+            table.schema(),
+            &self.files(table, version).await?,
+            parquet(),
+        )
+    }
+
+    /// The rows of a version of a table in the order of their users, which is that of the files.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub async fn rows_by_user(
+        &self,
+        table: Table,
+        version: u64,
+    ) -> Result<DataFrame, WarehouseError> {
+        let by_user = || col("user_id").sort(true, false);
+        let files = self.files(table, version).await?;
+        let options = parquet().with_file_sort_order(vec![vec![by_user()]]);
+        let rows = self.listing(table.schema(), &files, options)?;
+        let config = SessionConfig::new().with_target_partitions(1);
+        let frame = SessionContext::new_with_config(config).read_table(rows)?;
+        Ok(frame.sort(vec![by_user()])?)
     }
 
     /// Files of a table that are not published yet, for a DataFusion session that checks them. Its columns may be
@@ -198,7 +221,11 @@ impl Warehouse {
         let nullable = fields
             .iter()
             .map(|field| field.as_ref().clone().with_nullable(true));
-        self.listing(Arc::new(Schema::new(nullable.collect::<Vec<_>>())), files)
+        self.listing(
+            Arc::new(Schema::new(nullable.collect::<Vec<_>>())),
+            files,
+            parquet(),
+        )
     }
 
     /// A table of exactly these files.
@@ -206,6 +233,7 @@ impl Warehouse {
         &self,
         schema: SchemaRef,
         files: &[DataFile],
+        options: ListingOptions,
     ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
         // A listing of nothing is refused, or worse, lists everything.
         if files.is_empty() {
@@ -215,7 +243,6 @@ impl Warehouse {
         for file in files {
             urls.push(ListingTableUrl::try_new(self.url_of(&file.path)?, None)?);
         }
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
         let config = ListingTableConfig::new_with_multi_paths(urls)
             .with_listing_options(options)
             .with_schema(schema);
@@ -228,6 +255,11 @@ impl Warehouse {
             location: format!("{}{path}", self.url),
         })
     }
+}
+
+/// Tables are Parquet files.
+fn parquet() -> ListingOptions {
+    ListingOptions::new(Arc::new(ParquetFormat::default()))
 }
 
 /// The path without links, `.` and `..`, of a folder that may not be there yet.
