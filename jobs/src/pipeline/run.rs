@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::prelude::SessionContext;
+use graph_recs_sql::cluster::RESULTS_VERSION;
 use graph_recs_sql::input::Fingerprint;
 use graph_recs_sql::{Engine, Input, Parameters, session};
 use graph_recs_udfs::model::Model;
@@ -126,8 +127,6 @@ struct Identity<'a> {
     model: Option<String>,
     given_scores: Option<String>,
 }
-
-const RESULTS_VERSION: u32 = 1;
 
 /// Name of the file with what a step counted in its sources before it went on.
 pub(super) fn counted(step: Step) -> String {
