@@ -6,6 +6,8 @@ mod accounts;
 mod bad_input;
 mod checks;
 mod cli;
+mod cluster;
+mod cluster_support;
 mod demo;
 mod golden;
 mod history;

@@ -13,6 +13,7 @@ use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use clap::{CommandFactory, FromArgMatches, Parser};
+use datafusion::execution::SessionStateDefaults;
 use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
 use graph_recs_udfs::model::Model;
@@ -96,6 +97,12 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
 
 fn functions() -> Result<BallistaFunctionRegistry, Box<dyn Error>> {
     let mut registry = BallistaFunctionRegistry::default();
+    // Ballista's own list leaves out those of lists and structs.
+    for function in SessionStateDefaults::default_scalar_functions() {
+        registry
+            .scalar_functions
+            .insert(function.name().to_string(), function);
+    }
     for function in graph_recs_udfs::scalar_functions(Model::shipped()?) {
         registry
             .scalar_functions

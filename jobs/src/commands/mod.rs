@@ -1,5 +1,6 @@
 //! The commands of the command line.
 
+mod cluster;
 mod demo;
 mod explain;
 mod job;
@@ -30,6 +31,9 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Train(options) => train::run(options).await,
+        Command::Jobs(options) => cluster::jobs(options).await,
+        Command::Cancel(options) => cluster::cancel(options).await,
+        Command::Attach(options) => cluster::attach(options).await,
         Command::Score(options) => score::run(options).await,
         Command::Why(options) => why::run(&options).await,
     }

@@ -196,7 +196,10 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes[0].clone()).unwrap();
         let metadata = Arc::clone(reader.metadata());
         assert_eq!(metadata.num_row_groups(), 2);
-        assert_eq!(metadata.file_metadata().created_by(), Some(graph_recs_sql::parquet::CREATED_BY));
+        assert_eq!(
+            metadata.file_metadata().created_by(),
+            Some(graph_recs_sql::parquet::CREATED_BY)
+        );
         assert_eq!(**reader.schema(), *Table::RecReasons.schema());
         let read = reader.with_batch_size(300_000).build().unwrap();
         let read: Vec<_> = read.map(Result::unwrap).collect();

@@ -88,21 +88,25 @@ impl Codec {
         Ok(bytes)
     }
 
-    fn decode_piece(
+    fn decode_piece(&self, spec: PieceSpec, plan: &[u8], context: &TaskContext) -> PieceExec {
+        let inner = match self.role {
+            Role::Relay => Inner::Bytes(Bytes::copy_from_slice(plan)),
+            Role::Driver(_) | Role::Executor => match self.decode_plan(&spec, plan, context) {
+                Ok(plan) => Inner::Plan(plan),
+                Err(error) => Inner::Refused(Failure::read(&error.to_string()).1),
+            },
+        };
+        PieceExec::of(spec, inner)
+    }
+
+    fn decode_plan(
         &self,
-        spec: PieceSpec,
+        spec: &PieceSpec,
         plan: &[u8],
         context: &TaskContext,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = match self.role {
-            Role::Relay => Inner::Bytes(Bytes::copy_from_slice(plan)),
-            Role::Driver(_) | Role::Executor => {
-                refuse_other_build(&spec.build).map_err(|message| Failure::lasting(&message))?;
-                let node = PhysicalPlanNode::try_decode(plan)?;
-                Inner::Plan(node.try_into_physical_plan(context, self)?)
-            }
-        };
-        Ok(Arc::new(PieceExec::of(spec, inner)))
+        refuse_other_build(&spec.build).map_err(|message| Failure::lasting(&message))?;
+        PhysicalPlanNode::try_decode(plan)?.try_into_physical_plan(context, self)
     }
 }
 
@@ -184,7 +188,8 @@ impl PhysicalExtensionCodec for Codec {
         let Some((length, rest)) = ours.split_first_chunk::<4>() else {
             return internal_err!("a node of graph-recs is cut off");
         };
-        let Some((header, body)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize) else {
+        let Some((header, body)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+        else {
             return internal_err!("a node of graph-recs is cut off");
         };
         let header = serde_json::from_slice(header).map_err(|error| {
@@ -194,7 +199,7 @@ impl PhysicalExtensionCodec for Codec {
             )
         })?;
         match header {
-            Header::Piece(spec) => self.decode_piece(spec, body, context),
+            Header::Piece(spec) => Ok(Arc::new(self.decode_piece(spec, body, context))),
             Header::Records { source, root } => {
                 let source = Source::ALL
                     .into_iter()
@@ -224,6 +229,7 @@ impl PhysicalExtensionCodec for Codec {
             let body = match &piece.inner {
                 Inner::Plan(plan) => Bytes::from(self.encode(Arc::clone(plan))?),
                 Inner::Bytes(bytes) => bytes.clone(),
+                Inner::Refused(why) => return Err(Failure::lasting(why)),
             };
             return put(bytes, &Header::Piece(piece.spec.clone()), &body);
         }
@@ -280,8 +286,8 @@ fn records_of(node: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &Record
 fn put(bytes: &mut Vec<u8>, header: &Header, body: &[u8]) -> Result<()> {
     let header =
         serde_json::to_vec(header).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let length = u32::try_from(header.len())
-        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let length =
+        u32::try_from(header.len()).map_err(|error| DataFusionError::External(Box::new(error)))?;
     bytes.extend(MARK);
     bytes.extend(length.to_le_bytes());
     bytes.extend(header);

@@ -59,7 +59,10 @@ impl Digest {
                     _ => (0, 0),
                 };
                 self.add_sum(path, (end - start) as i64);
-                self.add_array(&format!("{path}[]"), &list.values().slice(start, end - start))
+                self.add_array(
+                    &format!("{path}[]"),
+                    &list.values().slice(start, end - start),
+                )
             }
             DataType::Struct(fields) => {
                 let array = array.as_struct();
@@ -70,7 +73,10 @@ impl Digest {
             }
             DataType::Decimal128(_, _) => {
                 let values = array.as_primitive::<Decimal128Type>();
-                let sum = values.iter().flatten().fold(0i64, |sum, value| sum.wrapping_add(value as i64));
+                let sum = values
+                    .iter()
+                    .flatten()
+                    .fold(0i64, |sum, value| sum.wrapping_add(value as i64));
                 self.add_sum(path, sum);
                 Ok(())
             }

@@ -76,9 +76,7 @@ pub fn process_config() -> SessionConfig {
 ///
 /// # Errors
 /// When the folder cannot be used.
-pub fn executor_runtime(
-    work_folder: Option<&str>,
-) -> datafusion::common::Result<Arc<RuntimeEnv>> {
+pub fn executor_runtime(work_folder: Option<&str>) -> datafusion::common::Result<Arc<RuntimeEnv>> {
     let mut builder =
         RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(Stores::default()));
     if let Some(folder) = work_folder {
@@ -100,7 +98,9 @@ mod tests {
             }
             let even = 100_000 / buckets;
             assert!(
-                counts.iter().all(|count| count.abs_diff(even) < even / 10 + 20),
+                counts
+                    .iter()
+                    .all(|count| count.abs_diff(even) < even / 10 + 20),
                 "{buckets}: {counts:?}"
             );
         }

@@ -112,12 +112,10 @@ impl Failure {
             DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Self::Passing,
             // Parquet and Arrow hand on errors of the store as text or boxed.
             root if root.to_string().contains("No space left") => Self::Passing,
-            DataFusionError::ParquetError(error) => {
-                match error.as_ref() {
-                    datafusion::parquet::errors::ParquetError::External(_) => Self::Passing,
-                    _ => Self::Lasting,
-                }
-            }
+            DataFusionError::ParquetError(error) => match error.as_ref() {
+                datafusion::parquet::errors::ParquetError::External(_) => Self::Passing,
+                _ => Self::Lasting,
+            },
             _ => Self::Lasting,
         }
     }
@@ -133,7 +131,10 @@ impl Failure {
     /// The kind and the message in a failed job's text, when the operator said it. What Ballista says by itself,
     /// as of a lost connection, may pass.
     pub fn read(text: &str) -> (Self, String) {
-        for (mark, kind) in [(Self::PASSING, Self::Passing), (Self::LASTING, Self::Lasting)] {
+        for (mark, kind) in [
+            (Self::PASSING, Self::Passing),
+            (Self::LASTING, Self::Lasting),
+        ] {
             if let Some((_, message)) = text.split_once(mark) {
                 return (kind, message.trim().to_string());
             }
@@ -152,6 +153,8 @@ impl Failure {
 pub(super) enum Inner {
     Plan(Arc<dyn ExecutionPlan>),
     Bytes(Bytes),
+    /// Why this process can't read it: said when it is run, for only then does the driver hear it.
+    Refused(String),
 }
 
 /// Runs a plan and writes its rows as one piece. A leaf with one partition for whoever plans with it.
@@ -258,8 +261,12 @@ impl ExecutionPlan for PieceExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let Inner::Plan(plan) = &self.inner else {
-            return internal_err!("a piece that was only passed on can't be run");
+        let plan = match &self.inner {
+            Inner::Plan(plan) => plan,
+            Inner::Refused(why) => return Err(Failure::lasting(why)),
+            Inner::Bytes(_) => {
+                return internal_err!("a piece that was only passed on can't be run");
+            }
         };
         if partition != 0 {
             return internal_err!("a piece has one partition, not {partition}");
@@ -267,7 +274,9 @@ impl ExecutionPlan for PieceExec {
         let (plan, target) = (Arc::clone(plan), self.spec.target.clone());
         let answer = async move {
             let started = std::time::Instant::now();
-            let bytes = answer(plan, &target, context).await.map_err(Failure::mark)?;
+            let bytes = answer(plan, &target, context)
+                .await
+                .map_err(Failure::mark)?;
             let bytes = BinaryArray::from_vec(vec![&bytes]);
             let seconds = started.elapsed().as_secs_f64();
             let seconds = datafusion::arrow::array::Float64Array::from(vec![seconds]);
@@ -288,9 +297,11 @@ async fn answer(
 ) -> Result<Vec<u8>> {
     let runtime = context.runtime_env();
     let store = |url: &str| runtime.object_store(ObjectStoreUrl::parse(url)?);
-    let parse = |path: &str| Path::parse(path).map_err(|error| {
-        DataFusionError::ObjectStore(Box::new(object_store::Error::from(error)))
-    });
+    let parse = |path: &str| {
+        Path::parse(path).map_err(|error| {
+            DataFusionError::ObjectStore(Box::new(object_store::Error::from(error)))
+        })
+    };
     let rows = execute_stream(plan, Arc::clone(&context))?;
     let written = match target {
         Target::Rows => {

@@ -38,7 +38,12 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE", env = "GRAPH_RECS_TLS_CERT", requires_all = ["tls_ca", "tls_key"])]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key, PEM
-    #[arg(long, value_name = "FILE", env = "GRAPH_RECS_TLS_KEY", requires = "tls_cert")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GRAPH_RECS_TLS_KEY",
+        requires = "tls_cert"
+    )]
     pub tls_key: Option<PathBuf>,
 }
 
@@ -91,7 +96,9 @@ impl TlsOptions {
     }
 
     #[allow(clippy::type_complexity)]
-    fn identity(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
+    fn identity(
+        &self,
+    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
@@ -145,10 +152,12 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// When the certificates are not fit or the address is taken.
 pub async fn guard(options: &TlsOptions, from: SocketAddr, to: SocketAddr) -> Result<(), TlsError> {
     let acceptor = TlsAcceptor::from(Arc::new(options.server()?));
-    let listener = TcpListener::bind(from).await.map_err(|cause| TlsError::Listen {
-        address: from.to_string(),
-        cause,
-    })?;
+    let listener = TcpListener::bind(from)
+        .await
+        .map_err(|cause| TlsError::Listen {
+            address: from.to_string(),
+            cause,
+        })?;
     tokio::spawn(async move {
         loop {
             let Ok((client, _)) = listener.accept().await else {
@@ -205,7 +214,10 @@ impl Tunnels {
     /// When the socket can't be made, or the host is no name or address.
     pub fn socket(&self, host: &str, port: u16) -> io::Result<PathBuf> {
         let authority = format!("{host}:{port}");
-        let mut open = self.open.lock().map_err(|_| io::Error::other("a tunnel panicked"))?;
+        let mut open = self
+            .open
+            .lock()
+            .map_err(|_| io::Error::other("a tunnel panicked"))?;
         if let Some(path) = open.get(&authority) {
             return Ok(path.clone());
         }
@@ -216,7 +228,8 @@ impl Tunnels {
         open.insert(authority.clone(), path.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (connector, name, authority) = (connector.clone(), name.clone(), authority.clone());
+                let (connector, name, authority) =
+                    (connector.clone(), name.clone(), authority.clone());
                 tokio::spawn(async move {
                     let server = timeout(PATIENCE, TcpStream::connect(authority)).await??;
                     server.set_nodelay(true)?;

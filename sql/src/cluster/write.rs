@@ -136,7 +136,12 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(store: Arc<dyn ObjectStore>, path: &Path, form: Form, schema: &SchemaRef) -> Result<Self> {
+    fn open(
+        store: Arc<dyn ObjectStore>,
+        path: &Path,
+        form: Form,
+        schema: &SchemaRef,
+    ) -> Result<Self> {
         let properties = match form {
             Form::Scores => {
                 return Ok(Sink::Scores(store, path.clone(), "user_id,pred\n".into()));
@@ -181,7 +186,9 @@ impl Sink {
             }
             Sink::Scores(store, path, text) => {
                 let size = text.len() as u64;
-                store.put(&path, PutPayload::from(text.into_bytes())).await?;
+                store
+                    .put(&path, PutPayload::from(text.into_bytes()))
+                    .await?;
                 Ok(size)
             }
         }
@@ -200,7 +207,9 @@ pub(super) async fn write_buckets(
 ) -> Result<Written> {
     let all = rows.schema();
     let typed: Vec<usize> = (0..all.fields().len())
-        .filter(|column| !["reason", "file", "line", "raw"].contains(&all.field(*column).name().as_str()))
+        .filter(|column| {
+            !["reason", "file", "line", "raw"].contains(&all.field(*column).name().as_str())
+        })
         .collect();
     let schema: SchemaRef = Arc::new(all.project(&typed)?);
     let options = ArrowWriterOptions::new().with_properties(parquet::intermediate());
@@ -217,7 +226,10 @@ pub(super) async fn write_buckets(
         let readable = if reasons.null_count() == reasons.len() {
             batch
         } else {
-            refused.push(source, &filter_record_batch(&batch, &is_not_null(reasons)?)?)?;
+            refused.push(
+                source,
+                &filter_record_batch(&batch, &is_not_null(reasons)?)?,
+            )?;
             filter_record_batch(&batch, &is_null(reasons)?)?
         };
         let readable = readable.project(&typed)?;
@@ -233,7 +245,9 @@ pub(super) async fn write_buckets(
     let metadata = writer.finish().await?;
     let starts = metadata.row_groups().iter().map(|group| {
         let first = group.column(0);
-        let start = first.dictionary_page_offset().unwrap_or(first.data_page_offset());
+        let start = first
+            .dictionary_page_offset()
+            .unwrap_or(first.data_page_offset());
         start as u64
     });
     let size = writer.bytes_written() as u64;
@@ -269,7 +283,11 @@ impl Buckets {
     }
 
     /// Writes the rows of `held`, bucket by bucket, each bucket beginning a row group of its own.
-    async fn round(&mut self, writer: &mut AsyncArrowWriter<BufWriter>, held: &[RecordBatch]) -> Result<()> {
+    async fn round(
+        &mut self,
+        writer: &mut AsyncArrowWriter<BufWriter>,
+        held: &[RecordBatch],
+    ) -> Result<()> {
         let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.buckets as usize];
         for (index, batch) in held.iter().enumerate() {
             let users = users_of(batch)?;
@@ -299,7 +317,11 @@ impl Buckets {
     /// The segments, given where each row group begins.
     fn segments(self, starts: Vec<u64>, size: u64) -> Result<Vec<Segment>> {
         if starts.len() != self.groups.len() {
-            return exec_err!("{} row groups instead of {}", starts.len(), self.groups.len());
+            return exec_err!(
+                "{} row groups instead of {}",
+                starts.len(),
+                self.groups.len()
+            );
         }
         let ends = starts.iter().skip(1).copied().chain([size]);
         let mut ranges: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
@@ -361,7 +383,8 @@ impl Refused {
             text("reason"),
             text("raw"),
         ]);
-        let sources = StringArray::from_iter_values(std::iter::repeat_n(source, records.num_rows()));
+        let sources =
+            StringArray::from_iter_values(std::iter::repeat_n(source, records.num_rows()));
         self.batches.push(RecordBatch::try_new(
             Arc::new(schema),
             vec![
