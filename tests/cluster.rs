@@ -9,7 +9,7 @@ use crate::support::{Outcome, Place, golden, program};
 
 /// A day with work for some seconds.
 fn busy_day() -> (Place, Contents) {
-    let place = Place::generated(6_000, 120_000, 60_000);
+    let place = Place::generated(12_000, 250_000, 120_000);
     let outcome = place.run("embedded", &[]).exits(0);
     let contents = Contents::of(&place, "embedded", &outcome);
     (place, contents)

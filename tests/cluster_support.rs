@@ -220,7 +220,10 @@ impl Cluster {
         command.args(["run", "--json", "--as-of", AS_OF, "--input"]);
         command.arg(place.input());
         command.arg("--warehouse").arg(place.path(warehouse));
-        command.args(["--cluster", &self.url(), "--piece-size", "256KiB"]);
+        command.args(["--cluster", &self.url()]);
+        if !options.contains(&"--piece-size") {
+            command.args(["--piece-size", "256KiB"]);
+        }
         command.args(self.tls()).args(options);
         command
     }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bad_input;
+mod ballista;
 mod checks;
 mod cli;
 mod cluster;

@@ -4,7 +4,7 @@
 //! Without `--bind-host` it listens on the loopback address only: Ballista has no authentication.
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ballista_scheduler::cluster::BallistaCluster;
@@ -55,9 +55,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
-    let (ballista, tls) = (options.ballista, options.tls);
+    let (mut ballista, tls) = (options.ballista, options.tls);
     let mut address: SocketAddr =
         format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;
+    // Executors send their results to the name that the scheduler tells them.
+    if ballista.external_host == "localhost"
+        && address.ip() != IpAddr::from([127, 0, 0, 1])
+        && !address.ip().is_unspecified()
+    {
+        ballista.external_host = address.ip().to_string();
+    }
     let mut config: SchedulerConfig = ballista.try_into()?;
     config = config.with_override_config_producer(Arc::new(process_config));
     config.override_physical_codec = Some(Arc::new(Codec::relay()));

@@ -161,6 +161,16 @@ impl Client {
         self.scheduler_json("/api/jobs").await
     }
 
+    /// How many stages of a job are through.
+    pub async fn finished_stages(&self, job: &str) -> Result<usize> {
+        #[derive(Deserialize)]
+        struct Job {
+            completed_stages: usize,
+        }
+        let job: Job = self.scheduler_json(&format!("/api/job/{job}")).await?;
+        Ok(job.completed_stages)
+    }
+
     async fn scheduler_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let (host, port) = &self.authority;
         let answer = self.web.get(host, *port, path, PATIENCE).await;

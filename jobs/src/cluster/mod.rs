@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use graph_recs_sql::cluster::tls::TlsOptions;
 
-pub use client::{Client, JobLine};
+pub use client::{Client, Executor, JobLine, JobState, state_of};
 pub use pool::{Cancelled, JobFailed, job_prefix};
 pub use progress::{Phase, Snapshot, StageProgress};
 pub use session::Cluster;
