@@ -4,16 +4,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::cluster_support::{Cluster, Contents, Running, Special, progress, send, stages};
-use crate::support::{Outcome, Place, golden, program};
-
-/// A day with work for some seconds.
-fn busy_day() -> (Place, Contents) {
-    let place = Place::generated(12_000, 250_000, 120_000);
-    let outcome = place.run("embedded", &[]).exits(0);
-    let contents = Contents::of(&place, "embedded", &outcome);
-    (place, contents)
-}
+use crate::cluster_support::{
+    Cluster, Contents, Running, Special, busy_day, progress, send, stages,
+};
+use crate::support::{Place, golden};
 
 #[test]
 fn the_golden_case_is_the_same_on_1_2_and_4_executors() {
@@ -248,16 +242,17 @@ fn damaged_input_is_told_at_once_and_not_tried_again() {
 #[test]
 fn what_passes_is_tried_again() {
     let (place, expected) = busy_day();
-    let cluster = Cluster::start(1);
-    let run_id = place.run("embedded", &[]).exits(0).run_id();
-    // Where the scores are to be written stands a file, for a while.
-    let scores = place.work_file("cluster", &run_id, "pieces").join("scores");
-    fs::create_dir_all(scores.parent().unwrap()).unwrap();
-    fs::write(&scores, "in the way").unwrap();
+    let mut cluster = Cluster::scheduler_only("127.0.0.1", &[]);
+    let executor = cluster.add_special(&Special {
+        file_limit: Some("unlimited"),
+        ..Special::default()
+    });
+    cluster.wait_for(1);
     let mut run = Running::start(cluster.command(&place, "cluster", &["--tries", "20"]));
-    assert!(run.reaches(&place, "cluster", "scores"));
-    std::thread::sleep(Duration::from_secs(1));
-    fs::remove_file(&scores).unwrap();
+    assert!(run.reaches(&place, "cluster", "messages"));
+    cluster.limit_files(executor, "4096:unlimited");
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.limit_files(executor, "unlimited");
     let (outcome, _) = run.end();
     let outcome = outcome.exits(0);
     assert!(
@@ -266,14 +261,28 @@ fn what_passes_is_tried_again() {
         outcome.stderr
     );
     Contents::of(&place, "cluster", &outcome).is(&expected, "passing error");
+}
 
-    fs::remove_dir_all(place.path("cluster")).unwrap();
-    fs::create_dir_all(scores.parent().unwrap()).unwrap();
-    fs::write(&scores, "in the way").unwrap();
+#[test]
+fn a_full_disk_is_told_and_passes() {
+    let place = Place::golden();
+    let embedded = place.run("embedded", &[]).exits(0);
+    let mut cluster = Cluster::scheduler_only("127.0.0.1", &[]);
+    let full = cluster.add_special(&Special {
+        file_limit: Some("8"),
+        ..Special::default()
+    });
+    cluster.wait_for(1);
+    let tries = ["--tries", "2"];
     cluster
-        .run(&place, "cluster", &["--tries", "2"])
+        .run(&place, "cluster", &tries)
         .exits(1)
-        .says(&["step reputation_scores", "scores, piece", "failed 2 times"]);
+        .says(&["failed 2 times", "File too large"]);
+    cluster.kill(full);
+    cluster.add();
+    let outcome = cluster.run(&place, "cluster", &tries).exits(0);
+    Contents::of(&place, "cluster", &outcome)
+        .is(&Contents::of(&place, "embedded", &embedded), "disk");
 }
 
 #[test]
@@ -302,7 +311,7 @@ fn another_build_and_a_missing_model_are_refused_in_words() {
         fs::copy(shipped.join(file), model.join(file)).unwrap();
     }
     let shown = model.display().to_string();
-    let mut run = Running::start(cluster.command(&place, "model", &["--model", &shown]));
+    let run = Running::start(cluster.command(&place, "model", &["--model", &shown]));
     let begun = Instant::now();
     while progress(&place, "model").is_none() {
         assert!(
@@ -328,176 +337,6 @@ fn another_build_and_a_missing_model_are_refused_in_words() {
 /// Whether a run that failed left nothing published.
 fn run_is_new(place: &Place, warehouse: &str) -> bool {
     place.publications(warehouse).is_empty()
-}
-
-#[test]
-fn without_scheduler_or_executors_it_waits_and_says_so() {
-    let place = Place::golden();
-    let options = ["--wait-for-executors", "2"];
-    let begun = Instant::now();
-    let mut alone = place.command("run", "warehouse");
-    alone.args(["--cluster", "df://127.0.0.1:9"]).args(options);
-    Outcome::of(&mut alone)
-        .exits(1)
-        .says(&["no scheduler within 2 s", "127.0.0.1:9"]);
-    let cluster = Cluster::scheduler_only("127.0.0.1", &[]);
-    cluster
-        .run(&place, "warehouse", &options)
-        .exits(1)
-        .says(&["no executor for 2 s", "start graph-recs-executor"]);
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    let mut nowhere = place.command("run", "warehouse");
-    nowhere.args(["--cluster", "somewhere"]);
-    Outcome::of(&mut nowhere).exits(1).says(&["df://host:port"]);
-}
-
-#[test]
-fn a_run_is_listed_cancelled_and_gone_on_with() {
-    let (place, expected) = busy_day();
-    let cluster = Cluster::start(2);
-    for how in ["cancel", "interrupt"] {
-        let mut run = Running::start(cluster.command(&place, how, &[]));
-        assert!(run.reaches(&place, how, "messages"));
-        let listed = cluster.jobs();
-        let (run_id, stages) = listed["runs"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .next_back()
-            .unwrap();
-        assert!(
-            stages.as_object().is_some_and(|stages| !stages.is_empty()),
-            "{listed}"
-        );
-        let begun = Instant::now();
-        if how == "cancel" {
-            let mut cancel = program();
-            cancel.args(["cancel", run_id, "--cluster", &cluster.url()]);
-            Outcome::of(&mut cancel).exits(0);
-        } else {
-            send(run.child(), "INT");
-        }
-        let (outcome, _) = run.end();
-        outcome.exits(1).says(&["the run was cancelled"]);
-        let idle = || {
-            let runs = cluster.jobs()["runs"].clone();
-            let states = runs.as_object().unwrap().values().flat_map(|stages| {
-                stages
-                    .as_object()
-                    .unwrap()
-                    .values()
-                    .cloned()
-                    .collect::<Vec<_>>()
-            });
-            !states
-                .into_iter()
-                .any(|states| states.get("Running").is_some() || states.get("Queued").is_some())
-        };
-        while !idle() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "{}",
-                cluster.jobs()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let outcome = cluster.run(&place, how, &[]).exits(0);
-        Contents::of(&place, how, &outcome).is(&expected, how);
-    }
-    let mut unknown = program();
-    unknown.args(["cancel", "no-such-run", "--cluster", &cluster.url()]);
-    Outcome::of(&mut unknown)
-        .exits(1)
-        .says(&["no job at work", "graph-recs jobs"]);
-}
-
-#[test]
-fn a_detached_run_is_watched_to_its_end() {
-    let (place, expected) = busy_day();
-    let cluster = Cluster::start(2);
-    let mut command = cluster.command(&place, "cluster", &["--detach"]);
-    let begun = Instant::now();
-    let outcome = Outcome::of(&mut command).exits(0);
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "it waits for the run"
-    );
-    let run_id = outcome
-        .stdout
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .to_string();
-    let attach = |run: &str| {
-        let mut attach = program();
-        attach
-            .args(["attach", run, "--warehouse"])
-            .arg(place.path("cluster"));
-        Outcome::of(&mut attach)
-    };
-    let watched = attach(&run_id).exits(0);
-    assert!(
-        watched.stdout.contains("closest_connections"),
-        "{}",
-        watched.stdout
-    );
-    let again = cluster.run(&place, "cluster", &[]).exits(0);
-    assert_eq!(again.json()["already_published"], true);
-    Contents::of(&place, "cluster", &again).is(&expected, "detached");
-    attach("no-such-run")
-        .exits(1)
-        .says(&["no run no-such-run works"]);
-}
-
-#[test]
-fn tls_keeps_strangers_out() {
-    let pem = |name: &str| {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tls");
-        folder.join(name).display().to_string()
-    };
-    let (authority, certificate, key) =
-        (pem("authority.pem"), pem("process.pem"), pem("process.key"));
-    let tls = [
-        "--tls-ca",
-        &authority,
-        "--tls-cert",
-        &certificate,
-        "--tls-key",
-        &key,
-    ];
-    let mut cluster = Cluster::scheduler_only("127.0.0.2", &tls);
-    cluster.add();
-    cluster.add();
-    cluster.wait_for(2);
-    let place = Place::golden();
-    let embedded = place.run("embedded", &[]).exits(0);
-    let outcome = cluster.run(&place, "cluster", &[]).exits(0);
-    Contents::of(&place, "cluster", &outcome)
-        .is(&Contents::of(&place, "embedded", &embedded), "tls");
-
-    let stranger = (pem("stranger.pem"), pem("stranger.key"));
-    for (what, certificates) in [
-        ("no TLS", vec![]),
-        ("no certificate", vec!["--tls-ca", &authority]),
-        (
-            "a stranger's certificate",
-            vec![
-                "--tls-ca",
-                &authority,
-                "--tls-cert",
-                &stranger.0,
-                "--tls-key",
-                &stranger.1,
-            ],
-        ),
-    ] {
-        let mut jobs = program();
-        jobs.args(["jobs", "--cluster", &cluster.url()])
-            .args(certificates);
-        let outcome = Outcome::of(&mut jobs);
-        assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.stdout);
-        outcome.says(&["no scheduler answers"]);
-    }
 }
 
 /// The long one: a kill at a random moment, again and again. `cargo test --release --workspace kill_repeated --

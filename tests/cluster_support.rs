@@ -34,8 +34,8 @@ pub struct Cluster {
 pub struct Special<'a> {
     /// Environment variables.
     pub environment: &'a [(&'a str, &'a str)],
-    /// A folder for its files.
-    pub work_folder: Option<&'a Path>,
+    /// The largest file that it can write, in KiB, or `unlimited` for now: as if the disk were full.
+    pub file_limit: Option<&'a str>,
 }
 
 fn binary(name: &str) -> PathBuf {
@@ -126,13 +126,23 @@ impl Cluster {
     /// Starts an unusual executor.
     pub fn add_special(&mut self, special: &Special<'_>) -> usize {
         let number = self.executors.len();
-        let usual = self.folder.path().join(format!("executor-{number}"));
-        let work_folder = special.work_folder.unwrap_or(&usual);
-        fs::create_dir_all(work_folder).unwrap();
+        let work_folder = self.folder.path().join(format!("executor-{number}"));
+        fs::create_dir_all(&work_folder).unwrap();
         let log =
             fs::File::create(self.folder.path().join(format!("executor-{number}.log"))).unwrap();
         let (port, grpc_port) = (free_port(&self.host), free_port(&self.host));
-        let child = Command::new(binary("graph-recs-executor"))
+        let mut command = match special.file_limit {
+            None => Command::new(binary("graph-recs-executor")),
+            Some(kib) => {
+                let mut shell = Command::new("bash");
+                let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+                shell
+                    .args(["-c", &limited])
+                    .arg(binary("graph-recs-executor"));
+                shell
+            }
+        };
+        let child = command
             .args([
                 "--scheduler-host",
                 &self.host,
@@ -143,7 +153,7 @@ impl Cluster {
             .args(["--bind-grpc-port", &grpc_port.to_string(), "--vcores", "1"])
             .args(["--executor-heartbeat-interval-seconds", "1"])
             .args(["--memory-pool-size", "1GiB", "--work-dir"])
-            .arg(work_folder)
+            .arg(&work_folder)
             .args(&self.options)
             .envs(special.environment.iter().copied())
             .stdin(Stdio::null())
@@ -199,6 +209,16 @@ impl Cluster {
     pub fn signal(&self, number: usize, name: &str) {
         let child = self.executors[number].as_ref().unwrap();
         send(child, name);
+    }
+
+    /// Changes the largest file that an executor started with a limit can write: bytes, or `unlimited`.
+    pub fn limit_files(&self, number: usize, limit: &str) {
+        let id = self.executors[number].as_ref().unwrap().id();
+        let set = Command::new("prlimit")
+            .args([&format!("--fsize={limit}"), "--pid", &id.to_string()])
+            .status()
+            .unwrap();
+        assert!(set.success());
     }
 
     /// Numbers of the executors that run.
@@ -408,4 +428,12 @@ impl Contents {
         assert_eq!(self.counts, other.counts, "{what}");
         assert_eq!(self.checks, other.checks, "{what}");
     }
+}
+
+/// A day with work for some seconds.
+pub fn busy_day() -> (Place, Contents) {
+    let place = Place::generated(12_000, 250_000, 120_000);
+    let outcome = place.run("embedded", &[]).exits(0);
+    let contents = Contents::of(&place, "embedded", &outcome);
+    (place, contents)
 }

@@ -8,6 +8,7 @@ mod ballista;
 mod checks;
 mod cli;
 mod cluster;
+mod cluster_control;
 mod cluster_support;
 mod demo;
 mod golden;

@@ -25,6 +25,12 @@ AFTER = {
     "recommendation tables": ["ranking"],
     "checks": ["recommendation tables", "connection tables"],
 }
+# Stages that read exports: their pieces are of a size, and grow in number with the data.
+BY_BYTES = {"engagements", "messages", "ids"}
+# At most so many buckets: beyond, a bucket's piece grows with the data.
+BUCKETS = 256
+# The share of such a piece's work that goes into what it reads of all buckets.
+SHARED_WORK = 0.3
 # Bytes a second that each executor gets of a network of 10 Gbit/s, at half of its nominal speed.
 NETWORK = 10e9 / 8 / 2
 # Stages whose every piece reads all that another stage wrote.
@@ -35,6 +41,28 @@ def overhead(timings):
     """What is added to a piece's work, from pieces that did not wait for a core: the smallest differences."""
     added = sorted(t["waited"] - t["worked"] for t in timings)
     return added[len(added) // 10] if added else 0.0
+
+
+def grown(stage, timings, scale):
+    """The seconds of a stage's pieces with `scale` times the data."""
+    numbered = [t["worked"] for t in timings if t["piece"][-5:].isdigit()]
+    single = [t["worked"] * scale for t in timings if not t["piece"][-5:].isdigit()]
+    if stage == "users":
+        # One file, unless it is exported in parts.
+        return [work * scale for work in numbered]
+    if scale <= 1 or not numbered:
+        return numbered + single
+    wanted = len(numbered) * scale
+    count = round(wanted if stage in BY_BYTES else min(max(BUCKETS, len(numbered)), wanted))
+    pieces = []
+    for index in range(count):
+        work = numbered[index % len(numbered)]
+        if stage in READ_BY_ALL:
+            # What all pieces read grows with the data, whatever the number of pieces.
+            pieces.append(work * ((1 - SHARED_WORK) * wanted / count + SHARED_WORK * scale))
+        else:
+            pieces.append(work * wanted / count)
+    return pieces + single
 
 
 def schedule(timings, cores, scale=1.0, network=0.0, added=None, fixed=0.0):
@@ -53,17 +81,15 @@ def schedule(timings, cores, scale=1.0, network=0.0, added=None, fixed=0.0):
         pending.remove(stage)
         begin = max([ended[a] for a in AFTER.get(stage, []) if a in ended], default=0.0)
         order.append((stage, begin))
-        pieces = [t["worked"] for t in by_stage[stage] for _ in range(max(1, round(scale)))]
-        bytes_a_piece = written[stage] / max(1, len(by_stage[stage]))
+        pieces = grown(stage, by_stage[stage], scale)
+        bytes_a_piece = written[stage] * scale / len(pieces)
         shared = written.get(READ_BY_ALL.get(stage), 0) * scale
         last = begin
         heapq.heapify(free)
         for work in sorted(pieces, reverse=True):
             core = heapq.heappop(free)
             moved = (2 * bytes_a_piece + shared) / network if network else 0.0
-            # What all pieces share grows with the data: reading it, and building on it.
-            grown = 0.3 * work * (scale - 1) if stage in READ_BY_ALL and scale > 1 else 0.0
-            end = max(core, begin) + work + grown + added + moved
+            end = max(core, begin) + work + added + moved
             last = max(last, end)
             heapq.heappush(free, end)
         ended[stage] = last

@@ -10,11 +10,13 @@ use crate::{commands, config, pipeline, warehouse};
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
-    end_quietly_on_closed_pipes();
     let cli = match config::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return report(&error, 2),
     };
+    if !commands::speaks_to_a_cluster(&cli.command) {
+        end_quietly_on_closed_pipes();
+    }
     start_log(&cli.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(commands::threads(&cli.command))
@@ -34,7 +36,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise.
+/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise. Not for who
+/// has connections: the signal also comes when the other end of one goes away.
 fn end_quietly_on_closed_pipes() {
     // SAFETY: called before any other thread is there; sets the default disposition, no handler of ours.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };

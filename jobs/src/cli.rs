@@ -131,12 +131,12 @@ pub struct RunOptions {
     /// Threads and memory
     #[command(flatten)]
     pub engine: EngineOptions,
-    /// A cluster to work on
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
     /// Print one JSON object as the last line on standard output instead of the report
     #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
+    /// A cluster to work on. Last: its heading goes for all that follows
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Options of the work on a cluster.

@@ -85,7 +85,8 @@ impl Cluster {
         let piece = format!("{bucket:05}");
         let connections = self.book.piece("connections", &piece).await?;
         let connections =
-            connections.context("the connections of step 1 are not in the run's book")?;
+            connections.context("the connections of step 1 are not in the run's book: a run goes on as it began, with or without --cluster; \
+             remove it from _runs to begin anew")?;
         let plan = || async {
             let context = self.context()?;
             let all: Vec<&Written> = reputations.iter().collect();

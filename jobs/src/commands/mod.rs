@@ -39,6 +39,20 @@ pub async fn run(command: Command) -> Result<()> {
     }
 }
 
+/// Whether a command has connections to a scheduler and executors.
+pub fn speaks_to_a_cluster(command: &Command) -> bool {
+    match command {
+        Command::Run(options)
+        | Command::ClosestConnections(options)
+        | Command::ReputationScores(options)
+        | Command::Recommend(options)
+        | Command::Check(options)
+        | Command::Publish(options) => options.cluster.cluster.is_some(),
+        Command::Jobs(_) | Command::Cancel(_) => true,
+        _ => false,
+    }
+}
+
 /// The threads that a command asks for.
 pub fn threads(command: &Command) -> usize {
     let engine: Option<&EngineOptions> = match command {

@@ -11,6 +11,8 @@ mod digest;
 mod piece;
 mod stores;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 mod write;
 
@@ -83,26 +85,4 @@ pub fn executor_runtime(work_folder: Option<&str>) -> datafusion::common::Result
         builder = builder.with_temp_file_path(folder);
     }
     builder.build_arc()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_all_used_and_about_even() {
-        for buckets in [1, 2, 7, 16, 256] {
-            let mut counts = vec![0u32; buckets as usize];
-            for user in 1..=100_000 {
-                counts[bucket_of(user, buckets) as usize] += 1;
-            }
-            let even = 100_000 / buckets;
-            assert!(
-                counts
-                    .iter()
-                    .all(|count| count.abs_diff(even) < even / 10 + 20),
-                "{buckets}: {counts:?}"
-            );
-        }
-    }
 }
