@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,11 @@ impl Board {
     }
 }
 
-/// Writes the board's state every second, until it is dropped.
+/// How soon a change is written, and how often the driver says that it is there.
+const SOON: Duration = Duration::from_millis(200);
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Writes the board's state when it has changed and every second, until it is dropped.
 pub struct Reporter(JoinHandle<()>);
 
 impl Drop for Reporter {
@@ -140,11 +144,16 @@ impl Reporter {
     /// Begins to report.
     pub fn start(board: std::sync::Arc<Board>, book: Book) -> Self {
         Self(tokio::spawn(async move {
+            let (mut told, mut at) = (None, Instant::now());
             loop {
-                if let Err(error) = book.enter_work(FILE, &board.snapshot()).await {
-                    debug!("progress not written: {error:#}");
+                let now = board.snapshot();
+                if told.as_ref() != Some(&now.stages) || at.elapsed() >= EVERY {
+                    if let Err(error) = book.enter_work(FILE, &now).await {
+                        debug!("progress not written: {error:#}");
+                    }
+                    (told, at) = (Some(now.stages), Instant::now());
                 }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(SOON).await;
             }
         }))
     }
