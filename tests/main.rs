@@ -4,8 +4,12 @@
 
 mod accounts;
 mod bad_input;
+mod ballista;
 mod checks;
 mod cli;
+mod cluster;
+mod cluster_control;
+mod cluster_support;
 mod demo;
 mod golden;
 mod history;

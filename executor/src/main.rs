@@ -1,40 +1,108 @@
-//! `graph-recs-executor`: a Ballista executor that has the functions of graph-recs.
+//! `graph-recs-executor`: a Ballista executor that works on the pieces of graph-recs runs.
 //!
-//! Options are Ballista's own. Without `--bind-host` it listens on the loopback address only: Ballista has no
-//! authentication.
+//! Options are Ballista's own, with TLS beside them. Without `--bind-host` it listens on the loopback address only:
+//! Ballista has no authentication.
+
+mod flight;
 
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{CommandFactory, FromArgMatches, Parser};
+use datafusion::execution::SessionStateDefaults;
+use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard};
+use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
 use graph_recs_udfs::model::Model;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let command = Config::command()
+/// Works on the pieces of graph-recs runs.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    ballista: Config,
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
+/// Plans are read and run by recursion.
+const STACK_BYTES: usize = 16 << 20;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let command = Options::command()
         .name("graph-recs-executor")
-        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"));
-    let options = Config::from_arg_matches(&command.get_matches())?;
-    let mut config: ExecutorProcessConfig = options.try_into()?;
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Works on the pieces of graph-recs runs")
+        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
+        .mut_arg("log_level_setting", |level| level.default_value("warn"))
+        .mut_arg("scheduler_connect_timeout_seconds", |arg| {
+            arg.default_value("30")
+        })
+        .mut_arg("executor_heartbeat_interval_seconds", |arg| {
+            arg.default_value("2")
+        })
+        .mut_arg("job_data_clean_up_interval_seconds", |arg| {
+            arg.default_value("600")
+        })
+        .mut_arg("job_data_ttl_seconds", |arg| arg.default_value("3600"));
+    let options = Options::from_arg_matches(&command.get_matches())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    let tls = options.tls;
+    let mut config: ExecutorProcessConfig = options.ballista.try_into()?;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(
             &config.special_mod_log_level,
         ))
         .with_writer(std::io::stderr)
         .init();
+    // The build at the head of the id lets a driver see strangers in the scheduler's list.
+    config.executor_id = format!("{}.{}", build(), config.executor_id);
     config.override_function_registry = Some(Arc::new(functions()?));
+    config.override_config_producer = Some(Arc::new(process_config));
+    config.override_physical_codec = Some(Arc::new(Codec::executor()));
+    let work_folder = config.work_dir.clone();
+    config.override_runtime_producer =
+        Some(Arc::new(move |_| executor_runtime(work_folder.as_deref())));
+    config.override_arrow_flight_service = Some(Arc::new(flight::serve));
+    if tls.wanted() {
+        let public: IpAddr = config.bind_host.parse()?;
+        if public.is_loopback() && public.to_string() == "127.0.0.1" || public.is_unspecified() {
+            return Err("with TLS --bind-host must be one of the machine's addresses other than 127.0.0.1, \
+                        where Ballista listens unencrypted"
+                .into());
+        }
+        for port in [config.port, config.grpc_port] {
+            let inside = SocketAddr::from(([127, 0, 0, 1], port));
+            guard(&tls, SocketAddr::from((public, port)), inside).await?;
+        }
+        config.external_host.get_or_insert(public.to_string());
+        config.bind_host = "127.0.0.1".into();
+        config.override_create_grpc_client_endpoint = Some(Tunnels::new(&tls)?.endpoints());
+    }
     start_executor_process(Arc::new(config)).await?;
     Ok(())
 }
 
 fn functions() -> Result<BallistaFunctionRegistry, Box<dyn Error>> {
     let mut registry = BallistaFunctionRegistry::default();
+    // Ballista's own list leaves out those of lists and structs.
+    for function in SessionStateDefaults::default_scalar_functions() {
+        registry
+            .scalar_functions
+            .insert(function.name().to_string(), function);
+    }
     for function in graph_recs_udfs::scalar_functions(Model::shipped()?) {
         registry
             .scalar_functions

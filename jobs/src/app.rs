@@ -11,7 +11,6 @@ use crate::{commands, config, database, pipeline, warehouse};
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
-    end_quietly_on_closed_pipes();
     if let Err(error) = database::hide_url(std::env::args_os()) {
         return report(&error.into(), 1);
     }
@@ -19,6 +18,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return report(&error, 2),
     };
+    if !commands::has_connections(&cli.command) {
+        end_quietly_on_closed_pipes();
+    }
     start_log(&cli.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(commands::threads(&cli.command))
@@ -38,7 +40,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise.
+/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise. Not for who
+/// has connections: the signal also comes when the other end of one goes away.
 fn end_quietly_on_closed_pipes() {
     // SAFETY: called before any other thread is there; sets the default disposition, no handler of ours.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };

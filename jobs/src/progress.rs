@@ -54,11 +54,47 @@ impl Progress {
         StepBar { step, bar }
     }
 
+    /// A stage of a run on a cluster begins.
+    pub fn counter(&self, stage: &str) -> Counter {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(0));
+            let form = "    {prefix:<20} {bar:30} {pos:>4} of {len:<4} {elapsed:>4}";
+            if let Ok(style) = ProgressStyle::with_template(form) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(stage.to_string());
+            bar
+        });
+        Counter {
+            stage: stage.to_string(),
+            bar,
+        }
+    }
+
     /// A step was finished by an earlier run.
     pub fn found(&self, step: &'static str) {
         match &self.bars {
             Some(bars) => drop(bars.println(format!("  {step:<22}      was done already"))),
             None => info!(step, "was done already"),
+        }
+    }
+}
+
+/// How many pieces of a stage are done, on show.
+pub struct Counter {
+    stage: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Counter {
+    /// Shows `done` of `of`.
+    pub fn show(&self, done: usize, of: usize) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            }
+            None => tracing::debug!(stage = self.stage, "{done} of {of}"),
         }
     }
 }

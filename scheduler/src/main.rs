@@ -1,20 +1,18 @@
-//! `graph-recs-scheduler`: a Ballista scheduler whose sessions have the functions of graph-recs.
+//! `graph-recs-scheduler`: a Ballista scheduler that hands the pieces of a run to executors.
 //!
-//! Options are Ballista's own. Without `--bind-host` it listens on the loopback address only: Ballista has no
-//! authentication.
+//! Options are Ballista's own, with TLS beside them and with defaults that notice a lost executor within seconds.
+//! Without `--bind-host` it listens on the loopback address only: Ballista has no authentication.
 
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ballista_core::error::BallistaError;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{Config, SchedulerConfig};
 use ballista_scheduler::scheduler_process::start_server;
-use clap::{CommandFactory, FromArgMatches};
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::prelude::SessionConfig;
-use graph_recs_sql::session::register_functions;
-use graph_recs_udfs::model::Model;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard};
+use graph_recs_sql::cluster::{Codec, process_config};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,14 +20,30 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Deep plans are planned by recursion.
 const STACK_BYTES: usize = 32 << 20;
 
+/// Hands the pieces of graph-recs runs to executors.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    ballista: Config,
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let command = Config::command()
+    let command = Options::command()
         .name("graph-recs-scheduler")
-        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"));
-    let options = Config::from_arg_matches(&command.get_matches())?;
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Hands the pieces of graph-recs runs to executors")
+        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
+        .mut_arg("log_level_setting", |level| level.default_value("warn"))
+        .mut_arg("executor_timeout_seconds", |arg| arg.default_value("10"))
+        .mut_arg("expire_dead_executor_interval_seconds", |arg| {
+            arg.default_value("1")
+        });
+    let options = Options::from_arg_matches(&command.get_matches())?;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(
-            &options.log_level_setting,
+            &options.ballista.log_level_setting,
         ))
         .with_writer(std::io::stderr)
         .init();
@@ -37,31 +51,35 @@ fn main() -> Result<(), Box<dyn Error>> {
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()?;
-    runtime.block_on(serve(options))?;
-    Ok(())
+    runtime.block_on(serve(options))
 }
 
-async fn serve(options: Config) -> Result<(), Box<dyn Error>> {
-    let address = format!("{}:{}", options.bind_host, options.bind_port).parse()?;
-    let model = Model::shipped()?;
-    let build = move |config: SessionConfig| session_state(config, &model);
-    let config: SchedulerConfig = options.try_into()?;
-    let config = config.with_override_session_builder(Arc::new(build));
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    let (mut ballista, tls) = (options.ballista, options.tls);
+    let mut address: SocketAddr =
+        format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;
+    // Executors send their results to the name that the scheduler tells them.
+    if ballista.external_host == "localhost"
+        && address.ip() != IpAddr::from([127, 0, 0, 1])
+        && !address.ip().is_unspecified()
+    {
+        ballista.external_host = address.ip().to_string();
+    }
+    let mut config: SchedulerConfig = ballista.try_into()?;
+    config = config.with_override_config_producer(Arc::new(process_config));
+    config.override_physical_codec = Some(Arc::new(Codec::relay()));
+    if tls.wanted() {
+        let public = address;
+        address = SocketAddr::from(([127, 0, 0, 1], public.port()));
+        if public == address || public.ip().is_unspecified() {
+            return Err("with TLS --bind-host must be one of the machine's addresses other than 127.0.0.1, \
+                        where Ballista listens unencrypted"
+                .into());
+        }
+        guard(&tls, public, address).await?;
+        config.override_create_grpc_client_endpoint = Some(Tunnels::new(&tls)?.endpoints());
+    }
     let cluster = BallistaCluster::new_from_config(&config).await?;
-    start_server(cluster, address, Arc::new(config))
-        .await
-        .map_err(|error: BallistaError| error.into())
-}
-
-fn session_state(
-    config: SessionConfig,
-    model: &Arc<Model>,
-) -> datafusion::common::Result<SessionState> {
-    let mut state = SessionStateBuilder::new()
-        .with_default_features()
-        .with_config(config)
-        .with_optimizer_rules(ballista_core::optimizer::ballista_default_optimizer_rules())
-        .build();
-    register_functions(&mut state, model)?;
-    Ok(state)
+    start_server(cluster, address, Arc::new(config)).await?;
+    Ok(())
 }

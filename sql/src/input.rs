@@ -152,6 +152,12 @@ impl Input {
         &self.root
     }
 
+    /// Bytes of all sources' files.
+    pub fn bytes(&self) -> u64 {
+        let files = self.files.iter().flat_map(|(_, files)| files);
+        files.map(|file| file.size).sum()
+    }
+
     /// The files of a source, by name; none when it is missing.
     pub fn files(&self, source: Source) -> Option<&[ObjectMeta]> {
         self.files

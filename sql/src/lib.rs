@@ -4,9 +4,11 @@
 //! ([`plans`]), finds a day's raw exports ([`input`]), and builds the session in which the plans run ([`session`]),
 //! with their parameters ([`parameters`]).
 
+pub mod cluster;
 pub mod input;
 pub mod models;
 pub mod parameters;
+pub mod parquet;
 pub mod plans;
 pub mod postgres;
 pub mod session;

@@ -62,6 +62,32 @@ impl Engine {
         Ok(context)
     }
 
+    /// As [`Engine::session`], with plans that can be sent to other processes.
+    pub fn travelling(&self, model: Arc<Model>) -> Result<SessionContext> {
+        let context = SessionContext::new_with_config(self.travelling_config());
+        register_functions(&mut *context.state_ref().write(), &model)?;
+        Ok(context)
+    }
+
+    fn travelling_config(&self) -> SessionConfig {
+        let mut config = self.config();
+        let optimizer = &mut config.options_mut().optimizer;
+        // Both hand values from one operator to another in memory, which is lost on the way.
+        optimizer.enable_dynamic_filter_pushdown = false;
+        // A Ballista scheduler would say at every job that it turns this off.
+        optimizer.enable_round_robin_repartition = false;
+        optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        config
+    }
+
+    /// The settings of [`Engine::travelling`] sessions, to be sent along with plans.
+    pub fn travelling_settings(&self) -> Vec<(String, String)> {
+        let entries = self.travelling_config().options().entries().into_iter();
+        entries
+            .filter_map(|entry| Some((entry.key, entry.value?)))
+            .collect()
+    }
+
     /// All settings that the plans depend on.
     fn config(&self) -> SessionConfig {
         let mut config = SessionConfig::new()

@@ -72,6 +72,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         reputation_scores: None,
         model: None,
         engine: options.engine.engine(),
+        cluster: None,
     })
     .await?;
     let run = job.start(Progress::new()).await?;

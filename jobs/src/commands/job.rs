@@ -16,12 +16,16 @@ use crate::warehouse::PublicationKind;
 /// The whole job.
 pub async fn run(options: RunOptions) -> Result<()> {
     let json = options.json;
+    if options.cluster.detach {
+        return super::cluster::detach(options).await;
+    }
     let database = database::open(&options.database)?;
     let run = start(options).await?;
     let outcome = run.all().await;
     if outcome.is_err() {
         run.keep_report().await?;
     }
+    run.ended(outcome.as_ref().err()).await?;
     if !json {
         // A run that fails shows how far it came, above its error.
         print!("{}", render(&run.report().await?));
@@ -34,6 +38,7 @@ pub async fn step(options: RunOptions, step: Step) -> Result<()> {
     let json = options.json;
     let run = start(options).await?;
     let outcome = run.step(step).await;
+    run.ended(outcome.as_ref().err()).await?;
     let report = run.report().await?;
     if !json {
         print!("{}", render(&report));
@@ -144,6 +149,7 @@ pub fn job_options(options: RunOptions) -> Result<JobOptions> {
         reputation_scores: options.reputation_scores,
         model: options.model,
         engine: options.engine.engine(),
+        cluster: super::cluster::options(options.cluster),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The commands of the command line.
 
+mod cluster;
 mod database;
 mod demo;
 mod explain;
@@ -32,8 +33,29 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Train(options) => train::run(options).await,
+        Command::Jobs(options) => cluster::jobs(options).await,
+        Command::Cancel(options) => cluster::cancel(options).await,
+        Command::Attach(options) => cluster::attach(options).await,
         Command::Score(options) => score::run(options).await,
         Command::Why(options) => why::run(&options).await,
+    }
+}
+
+/// Whether a command has connections, to a cluster or to PostgreSQL.
+pub fn has_connections(command: &Command) -> bool {
+    match command {
+        Command::Run(options)
+        | Command::ClosestConnections(options)
+        | Command::ReputationScores(options)
+        | Command::Recommend(options)
+        | Command::Check(options)
+        | Command::Publish(options) => {
+            options.cluster.cluster.is_some() || options.database.database_url.is_some()
+        }
+        Command::Demo(options) => options.database.database_url.is_some(),
+        Command::Rollback(options) => options.database.database_url.is_some(),
+        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) => true,
+        _ => false,
     }
 }
 

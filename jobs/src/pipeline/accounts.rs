@@ -157,17 +157,32 @@ pub fn require_readable(
             )
         });
         let unreadable = unreadable.count() as u64;
-        let share = unreadable as f64 / read as f64;
-        if share > max_bad_share {
-            bail!(TooManyUnreadable {
-                source_name: name.to_string(),
-                unreadable,
-                read,
-                share: share * 100.0,
-                limit: max_bad_share * 100.0,
-                first: first.unwrap_or_default(),
-            });
-        }
+        unreadable_share(*source, unreadable, read, max_bad_share, || {
+            first.unwrap_or_default()
+        })?;
+    }
+    Ok(())
+}
+
+/// Fails when `unreadable` of a source's `read` records are more than `max_bad_share` (0 to 1) allows; `first` tells
+/// the first of them.
+pub fn unreadable_share(
+    source: Source,
+    unreadable: u64,
+    read: u64,
+    max_bad_share: f64,
+    first: impl FnOnce() -> String,
+) -> Result<()> {
+    let share = unreadable as f64 / read as f64;
+    if share > max_bad_share {
+        bail!(TooManyUnreadable {
+            source_name: source.name().to_string(),
+            unreadable,
+            read,
+            share: share * 100.0,
+            limit: max_bad_share * 100.0,
+            first: first(),
+        });
     }
     Ok(())
 }

@@ -1,22 +1,39 @@
 //! The quality checks: plain SQL, each a count that must be 0, before anything is published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use datafusion::arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use graph_recs_sql::plans::{CHECKS, Plan};
 use graph_recs_sql::session;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{self, Accounts};
+use super::cluster_parts::{mean, name_and_mean};
 use super::run::{Run, Step, StepRecord};
 use super::work::single_row;
+use crate::cluster::Cluster;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
 
 /// Name of the file with the results, kept also when some check fails.
 pub(super) const CHECK_RESULTS: &str = "check_results";
+
+/// Means of the run published before: name, table, and how to ask for it.
+pub(crate) const MEANS: [(&str, Table, &str); 2] = [
+    (
+        "pred",
+        Table::ReputationScores,
+        "SELECT avg(pred) FROM last_reputation_scores",
+    ),
+    (
+        "score",
+        Table::Recommendations,
+        "SELECT avg(CAST(score AS DOUBLE)) FROM last_recommendations",
+    ),
+];
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,17 +72,28 @@ pub struct ChecksFailed {
 impl Run {
     pub(super) async fn checks(&self, bar: &StepBar) -> Result<StepRecord> {
         let parameters = self.job.options.parameters.values();
-        self.hold_suspended_users().await?;
-        self.register_checked().await?;
-        session::join_in_partitions(&self.context);
+        let mut counted = match &self.cluster {
+            Some(cluster) => self.counted_by(cluster).await?,
+            None => {
+                self.hold_suspended_users().await?;
+                self.register_checked().await?;
+                session::join_in_partitions(&self.context);
+                BTreeMap::new()
+            }
+        };
         let mut results = Vec::new();
         for check in CHECKS {
             bar.says(check.name);
-            let frame = session::query_plan(&self.context, check, &parameters).await?;
-            let count = single_row(frame)
-                .await
-                .with_context(|| format!("sql/{}", check.path))?;
-            let count = count.first().map_or(0, |(_, count)| *count);
+            let count = match counted.remove(check.name) {
+                Some(count) => count,
+                None => {
+                    let frame = session::query_plan(&self.context, check, &parameters).await?;
+                    let count = single_row(frame)
+                        .await
+                        .with_context(|| format!("sql/{}", check.path))?;
+                    count.first().map_or(0, |(_, count)| *count)
+                }
+            };
             let (severity, says) = check_header(check)?;
             results.push(CheckResult {
                 name: check.name.to_string(),
@@ -99,6 +127,29 @@ impl Run {
         })
     }
 
+    /// What a cluster counts; the checks that it leaves out are asked here, of a few rows.
+    async fn counted_by(&self, cluster: &Cluster) -> Result<BTreeMap<String, i64>> {
+        let warehouse = &self.job.warehouse;
+        let files = self.files().await?;
+        let mut written = Vec::new();
+        for table in Table::ALL {
+            let rows: u64 = files.get(table).iter().map(|file| file.rows).sum();
+            written.push((table.name(), i64::try_from(rows)?));
+        }
+        self.register_rows("written", name_and_rows(&written)?)?;
+        self.register_rows("accounts", accounts::as_table(&self.accounts().await?)?)?;
+        let last = warehouse.current().await?;
+        let (mut rows, mut last_files) = (Vec::new(), None);
+        if let Some(last) = last.filter(|last| last.run_id != self.id) {
+            for table in Table::ALL {
+                rows.push((table.name(), i64::try_from(*last.rows.get(table))?));
+            }
+            last_files = Some(warehouse.candidate_of(&last).await?.files);
+        }
+        self.register_rows("previous_rows", name_and_rows(&rows)?)?;
+        cluster.checks(&self.job, &files, last_files.as_ref()).await
+    }
+
     /// Makes the candidate's tables, the accounts and the last run's figures known to the checks.
     async fn register_checked(&self) -> Result<()> {
         let warehouse = &self.job.warehouse;
@@ -129,31 +180,13 @@ impl Run {
                 let name = format!("last_{}", table.name());
                 self.context.register_table(name, provider)?;
             }
-            for (name, sql) in [
-                ("pred", "SELECT avg(pred) FROM last_reputation_scores"),
-                (
-                    "score",
-                    "SELECT avg(CAST(score AS DOUBLE)) FROM last_recommendations",
-                ),
-            ] {
+            for (name, _, sql) in MEANS {
                 let found = self.context.sql(sql).await?.collect().await?;
-                let mean = found.first().and_then(|batch| {
-                    let means = batch.column(0).as_any().downcast_ref::<Float64Array>()?;
-                    datafusion::arrow::array::Array::is_valid(means, 0).then(|| means.value(0))
-                });
-                means.extend(mean.map(|mean| (name, mean)));
+                means.extend(mean(&found).map(|mean| (name, mean)));
             }
         }
         self.register_rows("previous_rows", name_and_rows(&rows)?)?;
-        let schema = Schema::new(vec![
-            Field::new("name", DataType::Utf8, false),
-            Field::new("mean", DataType::Float64, false),
-        ]);
-        let names = StringArray::from_iter_values(means.iter().map(|(name, _)| name));
-        let values = Float64Array::from_iter_values(means.iter().map(|(_, mean)| *mean));
-        let means =
-            RecordBatch::try_new(Arc::new(schema), vec![Arc::new(names), Arc::new(values)])?;
-        self.register_rows("previous_means", means)
+        self.register_rows("previous_means", name_and_mean(&means)?)
     }
 
     fn register_rows(&self, name: &str, rows: RecordBatch) -> Result<()> {
@@ -173,7 +206,8 @@ impl Run {
     }
 }
 
-fn name_and_rows(rows: &[(&str, i64)]) -> Result<RecordBatch> {
+/// Rows by table name, as a table for the checks.
+pub(crate) fn name_and_rows(rows: &[(&str, i64)]) -> Result<RecordBatch> {
     let schema = Schema::new(vec![
         Field::new("name", DataType::Utf8, false),
         Field::new("rows", DataType::Int64, false),

@@ -11,18 +11,18 @@ use crate::progress::StepBar;
 use crate::warehouse::Table;
 
 /// The engagement sources by the number that the plans give them.
-pub(super) const ENGAGEMENT_SOURCES: [Source; 4] =
+pub(crate) const ENGAGEMENT_SOURCES: [Source; 4] =
     [Source::Follow, Source::Reply, Source::Mention, Source::Like];
 
 /// Sums of the engagements that were used and of further copies, by source.
-const TALLY: &str = "SELECT \
+pub(crate) const TALLY: &str = "SELECT \
      sum(used[1]) AS used_follow, sum(used[2]) AS used_reply, sum(used[3]) AS used_mention, sum(used[4]) AS used_like, \
      sum(duplicates[1]) AS duplicate_follow, sum(duplicates[2]) AS duplicate_reply, \
      sum(duplicates[3]) AS duplicate_mention, sum(duplicates[4]) AS duplicate_like \
      FROM user_connections";
 
 impl Run {
-    pub(super) async fn closest_connections(&self, bar: &StepBar) -> Result<StepRecord> {
+    pub(super) async fn closest_connections_here(&self, bar: &StepBar) -> Result<StepRecord> {
         let parameters = self.job.options.parameters.values();
         self.hold_suspended_users().await?;
         session::define(&self.context, "engagement_records", &parameters).await?;
@@ -88,7 +88,7 @@ impl Run {
             users.used = users.read - users.left_out.values().sum::<u64>();
         }
         Ok(StepRecord {
-            files: [(Table::ClosestConnections.name().to_string(), file)].into(),
+            files: [(Table::ClosestConnections.name().to_string(), vec![file])].into(),
             accounts,
             counts: [
                 (

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod checks;
+pub(crate) mod cluster_parts;
 mod connections;
 mod meter;
 mod recommend;
@@ -18,3 +19,4 @@ pub use checks::{CheckResult, ChecksFailed, Severity, check_header};
 pub use meter::{Cost, Meter};
 pub use report::{Report, SourceAccount, StepReport, render, render_checks};
 pub use run::{Job, JobOptions, Published, Run, Step, StepOutcome, start_of_day};
+pub use work::WorkFolder;

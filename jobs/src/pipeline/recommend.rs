@@ -9,14 +9,14 @@ use crate::progress::StepBar;
 use crate::warehouse::Table;
 
 /// Candidates by what became of them.
-const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(tallies['candidates']) AS candidates, \
+pub(crate) const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(tallies['candidates']) AS candidates, \
      sum(tallies['self']) AS self, sum(tallies['followed']) AS followed, sum(tallies['suspended']) AS suspended, \
      sum(tallies['without_score']) AS without_score, sum(tallies['low_reputation']) AS low_reputation, \
      sum(tallies['beyond_limit']) AS beyond_limit, sum(tallies['recommended']) AS recommended \
      FROM user_recommendations";
 
 impl Run {
-    pub(super) async fn recommendations(&self, bar: &StepBar) -> Result<StepRecord> {
+    pub(super) async fn recommendations_here(&self, bar: &StepBar) -> Result<StepRecord> {
         self.needed(Step::ClosestConnections).await?;
         self.needed(Step::ReputationScores).await?;
         let parameters = self.job.options.parameters.values();
@@ -52,8 +52,11 @@ impl Run {
             .collect();
         Ok(StepRecord {
             files: [
-                (Table::Recommendations.name().to_string(), recommendations),
-                (Table::RecReasons.name().to_string(), reasons),
+                (
+                    Table::Recommendations.name().to_string(),
+                    vec![recommendations],
+                ),
+                (Table::RecReasons.name().to_string(), vec![reasons]),
             ]
             .into(),
             counts,

@@ -85,10 +85,9 @@ impl Report {
                 peak_memory_bytes: record.cost.peak_memory_bytes,
             });
             report.rows.extend(
-                record
-                    .files
-                    .iter()
-                    .map(|(table, file)| (table.clone(), file.rows)),
+                record.files.iter().map(|(table, files)| {
+                    (table.clone(), files.iter().map(|file| file.rows).sum())
+                }),
             );
             for (name, count) in record.counts {
                 *report.counts.entry(name).or_default() += count;

@@ -15,10 +15,10 @@ use super::accounts;
 use super::run::{Run, Step, StepRecord, counted};
 use super::work::single_row;
 use crate::progress::StepBar;
-use crate::warehouse::Table;
+use crate::warehouse::{DataFile, Table};
 
 /// Copies of messages, in the weeks and outside of them.
-const DUPLICATES: &str = "SELECT count(*) AS copies, \
+pub(crate) const DUPLICATES: &str = "SELECT count(*) AS copies, \
      sum(CASE WHEN week BETWEEN 1 AND 27 THEN 0 ELSE 1 END) AS outside_weeks \
      FROM duplicate_messages WHERE rank > 1";
 const MESSAGES_USED: &str = "SELECT sum(messages) AS messages, sum(CAST(weeks AS BIGINT)) AS weekly_documents FROM user_reputations";
@@ -28,17 +28,16 @@ const GIVEN_TWICE: &str = "SELECT count(*) AS twice FROM \
      (SELECT user_id FROM given_scores GROUP BY user_id HAVING count(*) > 1)";
 
 impl Run {
-    pub(super) async fn reputation_scores(&self, bar: &StepBar) -> Result<StepRecord> {
+    pub(super) async fn reputation_scores_here(&self, bar: &StepBar) -> Result<StepRecord> {
         let mut record = if self.job.options.reputation_scores.is_some() {
-            self.given_reputations().await?
+            self.given_reputations().await?;
+            StepRecord::default()
         } else {
             self.scored_reputations(bar).await?
         };
         bar.says("writing scores");
         let file = self.write_published(Table::ReputationScores).await?;
-        record
-            .files
-            .insert(Table::ReputationScores.name().to_string(), file);
+        record.add_file(Table::ReputationScores, file);
         self.write_score_file().await?;
         Ok(record)
     }
@@ -122,7 +121,8 @@ impl Run {
         })
     }
 
-    async fn given_reputations(&self) -> Result<StepRecord> {
+    /// The reputations of a file, as the model would have given them.
+    pub(super) async fn given_reputations(&self) -> Result<DataFile> {
         let Some(file) = &self.job.options.reputation_scores else {
             bail!("no scores are given");
         };
@@ -176,13 +176,14 @@ impl Run {
         }
         let parameters = self.job.options.parameters.values();
         let reputations = session::query(&self.context, "given_reputations", &parameters).await?;
-        self.work
+        let file = self
+            .work
             .write_table("user_reputations", reputations)
             .await?;
         self.work
             .register_table(&self.context, "user_reputations")
             .await?;
-        Ok(StepRecord::default())
+        Ok(file)
     }
 
     /// Writes `reputation_score.csv`: header `user_id,pred`, six decimals, by user.

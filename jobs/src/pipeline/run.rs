@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::prelude::SessionContext;
+use graph_recs_sql::cluster::RESULTS_VERSION;
 use graph_recs_sql::input::Fingerprint;
 use graph_recs_sql::{Engine, Input, Parameters, session};
 use graph_recs_udfs::model::Model;
@@ -20,7 +21,8 @@ use super::checks::CheckResult;
 use super::meter::{Cost, Meter};
 use super::report::Report;
 use super::work::WorkFolder;
-use crate::progress::Progress;
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::progress::{Progress, StepBar};
 use crate::warehouse::{
     Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock, write_parquet,
 };
@@ -44,6 +46,8 @@ pub struct JobOptions {
     pub model: Option<String>,
     /// Threads and memory.
     pub engine: Engine,
+    /// The cluster to work on; this process alone without one.
+    pub cluster: Option<ClusterOptions>,
 }
 
 /// A step of a run.
@@ -88,7 +92,7 @@ pub struct StepRecord {
     /// Time and memory.
     pub cost: Cost,
     /// Files of published tables, by table name.
-    pub files: BTreeMap<String, DataFile>,
+    pub files: BTreeMap<String, Vec<DataFile>>,
     /// Accounts of the sources that the step read.
     pub accounts: Accounts,
     /// Further counts by name.
@@ -127,8 +131,6 @@ struct Identity<'a> {
     given_scores: Option<String>,
 }
 
-const RESULTS_VERSION: u32 = 1;
-
 /// Name of the file with what a step counted in its sources before it went on.
 pub(super) fn counted(step: Step) -> String {
     format!("{}.counted", step.name())
@@ -149,6 +151,7 @@ pub struct Run {
     pub(super) work: WorkFolder,
     pub(super) context: SessionContext,
     pub(super) progress: Progress,
+    pub(super) cluster: Option<Cluster>,
     suspended: OnceCell<()>,
     _lock: WarehouseLock,
 }
@@ -177,7 +180,7 @@ impl Job {
     }
 
     /// The model's hash, when the job scores with it.
-    pub(super) fn model_hash(&self) -> Option<String> {
+    pub(crate) fn model_hash(&self) -> Option<String> {
         self.options
             .reputation_scores
             .is_none()
@@ -223,12 +226,19 @@ impl Job {
         }
         let context = engine.session(Arc::clone(&self.model))?;
         session::register_input(&context, &self.input)?;
+        let cluster = match &self.options.cluster {
+            Some(options) => {
+                Some(Cluster::open(options.clone(), &self, &id, progress.clone()).await?)
+            }
+            None => None,
+        };
         Ok(Run {
             id,
             job: self,
             work,
             context,
             progress,
+            cluster,
             suspended: OnceCell::new(),
             _lock: lock,
         })
@@ -273,17 +283,53 @@ impl Run {
         }
         let bar = self.progress.start(step.name());
         let meter = Meter::start();
-        let mut record = match step {
-            Step::ClosestConnections => self.closest_connections(&bar).await,
-            Step::ReputationScores => self.reputation_scores(&bar).await,
-            Step::Recommendations => self.recommendations(&bar).await,
-            Step::Checks => self.checks(&bar).await,
+        let mut record = match &self.cluster {
+            None => self.do_here(step, &bar).await,
+            Some(cluster) => self.do_on(cluster, step, &bar).await,
         }
         .with_context(|| format!("step {} of run {}", step.name(), self.id))?;
         record.cost = meter.stop();
         self.work.write_json(step.name(), &record).await?;
         bar.done(&record.cost);
         Ok(StepOutcome::Done)
+    }
+
+    /// A step in this process.
+    async fn do_here(&self, step: Step, bar: &StepBar) -> Result<StepRecord> {
+        match step {
+            Step::ClosestConnections => self.closest_connections_here(bar).await,
+            Step::ReputationScores => self.reputation_scores_here(bar).await,
+            Step::Recommendations => self.recommendations_here(bar).await,
+            Step::Checks => self.checks(bar).await,
+        }
+    }
+
+    /// A step on a cluster.
+    async fn do_on(&self, cluster: &Cluster, step: Step, bar: &StepBar) -> Result<StepRecord> {
+        let work = async {
+            match step {
+                Step::ClosestConnections => cluster.closest_connections(&self.job).await,
+                Step::ReputationScores if self.job.options.reputation_scores.is_some() => {
+                    let mut record = StepRecord::default();
+                    let given = self.given_reputations().await?;
+                    cluster.given_scores(&given, &mut record).await?;
+                    Ok(record)
+                }
+                Step::ReputationScores => cluster.scored_reputations(&self.job).await,
+                Step::Recommendations => {
+                    self.needed(Step::ClosestConnections).await?;
+                    self.needed(Step::ReputationScores).await?;
+                    cluster.recommendations(&self.job).await
+                }
+                Step::Checks => self.checks(bar).await,
+            }
+        };
+        let deadline = cluster.step_deadline();
+        tokio::time::timeout(deadline, work)
+            .await
+            .with_context(|| {
+                format!("not done within {} s (--step-deadline)", deadline.as_secs())
+            })?
     }
 
     /// Makes the run the current one. A run that was published before stays as it was, current or not.
@@ -309,7 +355,23 @@ impl Run {
         warehouse
             .publish(&candidate, PublicationKind::Publish, Utc::now())
             .await?;
+        if let Some(cluster) = &self.cluster {
+            let files = self.files().await?;
+            let kept: Vec<DataFile> = Table::ALL
+                .into_iter()
+                .flat_map(|table| files.get(table).clone())
+                .collect();
+            cluster.tidy(&kept).await?;
+        }
         Ok(Published::Now)
+    }
+
+    /// Tells who watches the run how it ended, and the cluster to stop what is still under way.
+    pub async fn ended(&self, error: Option<&anyhow::Error>) -> Result<()> {
+        match &self.cluster {
+            Some(cluster) => cluster.ended(error.map(|error| format!("{error:#}"))).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether the run is the one that readers see.
@@ -349,7 +411,7 @@ impl Run {
 
     /// The files of the four tables.
     pub(super) async fn files(&self) -> Result<PerTable<Vec<DataFile>>> {
-        let mut files: BTreeMap<String, DataFile> = BTreeMap::new();
+        let mut files: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
         for step in [
             Step::ClosestConnections,
             Step::ReputationScores,
@@ -358,9 +420,8 @@ impl Run {
             files.extend(self.needed(step).await?.files);
         }
         PerTable::try_from_fn(|table| {
-            let file = files.get(table.name()).cloned();
-            file.map(|file| vec![file])
-                .with_context(|| format!("no step wrote table {}", table.name()))
+            let files = files.get(table.name()).cloned();
+            files.with_context(|| format!("no step wrote table {}", table.name()))
         })
     }
 

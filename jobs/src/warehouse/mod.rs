@@ -115,6 +115,11 @@ impl Warehouse {
         Arc::clone(&self.store)
     }
 
+    /// The store that the warehouse lies in, from its root.
+    pub fn root_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.root_store)
+    }
+
     /// Path of a part of a run's table, relative to the warehouse.
     ///
     /// # Errors

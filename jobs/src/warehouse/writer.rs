@@ -13,11 +13,9 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::AsyncArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
-use datafusion::parquet::file::properties::{
-    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
-};
+use datafusion::parquet::file::properties::WriterProperties;
 use futures::StreamExt;
+use graph_recs_sql::parquet::{intermediate, published};
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -27,10 +25,6 @@ use super::error::WarehouseError;
 
 /// Rows handed to the Parquet writer at once.
 const CHUNK_ROWS: usize = 8 * 1024;
-/// Rows of a row group: what is held in memory, and the least that a reader's thread takes.
-const ROW_GROUP_ROWS: usize = 256 * 1024;
-/// The form that readers parse versions from; a change of the layout above should raise it.
-const CREATED_BY: &str = "graph-recs version 1";
 
 /// A Parquet file of the warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,33 +101,6 @@ async fn write(
         size: writer.bytes_written() as u64,
         rows: row_count,
     })
-}
-
-fn published() -> WriterProperties {
-    layout()
-        // Every reader of Delta tables has zstd; at this level writing costs little more than lz4.
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        // Page statistics are the page index.
-        .set_statistics_enabled(EnabledStatistics::Page)
-        // Only the sorted key repeats itself enough for a dictionary to pay.
-        .set_dictionary_enabled(false)
-        .set_column_dictionary_enabled("user_id".into(), true)
-        .build()
-}
-
-fn intermediate() -> WriterProperties {
-    layout()
-        .set_compression(Compression::LZ4_RAW)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_dictionary_enabled(false)
-        .build()
-}
-
-fn layout() -> WriterPropertiesBuilder {
-    WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_created_by(CREATED_BY.to_owned())
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
 }
 
 /// Same names and types in the same order; nullability is judged by the rows.
@@ -229,7 +196,10 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes[0].clone()).unwrap();
         let metadata = Arc::clone(reader.metadata());
         assert_eq!(metadata.num_row_groups(), 2);
-        assert_eq!(metadata.file_metadata().created_by(), Some(CREATED_BY));
+        assert_eq!(
+            metadata.file_metadata().created_by(),
+            Some(graph_recs_sql::parquet::CREATED_BY)
+        );
         assert_eq!(**reader.schema(), *Table::RecReasons.schema());
         let read = reader.with_batch_size(300_000).build().unwrap();
         let read: Vec<_> = read.map(Result::unwrap).collect();

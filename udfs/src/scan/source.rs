@@ -159,6 +159,16 @@ impl RecordSource {
             metrics: ExecutionPlanMetricsSet::new(),
         }
     }
+
+    /// The source whose records it reads.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The folder that file names are shown relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
 }
 
 impl FileSource for RecordSource {

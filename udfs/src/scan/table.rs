@@ -30,6 +30,8 @@ pub struct RecordTable {
     root: Path,
     files: Arc<[ObjectMeta]>,
     schema: SchemaRef,
+    /// The one group of ranges that is read of the files; all of them when there is none.
+    piece: Option<FileGroup>,
 }
 
 impl RecordTable {
@@ -41,7 +43,19 @@ impl RecordTable {
             root,
             files: files.into(),
             schema: source.schema(),
+            piece: None,
         }
+    }
+
+    /// At most `pieces` tables of about the same size that together have each record once, each read in one
+    /// partition.
+    pub fn split(&self, pieces: usize) -> Vec<Self> {
+        let groups = self.file_groups(pieces).into_iter();
+        let piece = |group| Self {
+            piece: Some(group),
+            ..self.clone()
+        };
+        groups.map(piece).collect()
     }
 
     /// Deals the files out to `partitions` groups of about the same size. Plain line-delimited files are cut into
@@ -105,7 +119,10 @@ impl TableProvider for RecordTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let source = Arc::new(RecordSource::new(self.source, self.root.clone()));
         let config = FileScanConfigBuilder::new(self.store.clone(), source)
-            .with_file_groups(self.file_groups(state.config().target_partitions()))
+            .with_file_groups(match &self.piece {
+                Some(piece) => vec![piece.clone()],
+                None => self.file_groups(state.config().target_partitions()),
+            })
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
