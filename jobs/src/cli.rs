@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use graph_recs_sql::cluster::tls::TlsOptions;
 
 use crate::database::DatabaseUrl;
+
+mod cluster;
+mod model;
+mod values;
+
+pub use cluster::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, SchedulerArgs};
+pub use model::{ScoreOptions, TrainCommandOptions, WhyOptions};
+use values::{parse_date, parse_share, parse_size, parse_time};
 
 /// Tells a social trading platform whom each of its users should follow, and why.
 ///
@@ -144,101 +151,6 @@ pub struct RunOptions {
     /// A cluster to work on. Last: its heading goes for all that follows
     #[command(flatten)]
     pub cluster: ClusterArgs,
-}
-
-/// Options of the work on a cluster.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options of the work on a cluster")]
-pub struct ClusterArgs {
-    /// Work on the cluster of this scheduler, df://host:port, instead of in this process
-    #[arg(long, env = "GRAPH_RECS_CLUSTER", value_name = "URL")]
-    pub cluster: Option<String>,
-    /// Certificates
-    #[command(flatten)]
-    pub tls: TlsOptions,
-    /// Leave the run to a process in the background; `graph-recs attach` watches it
-    #[arg(long, requires = "cluster")]
-    pub detach: bool,
-    /// Seconds to wait for an executor, at the start and whenever there is none
-    #[arg(
-        long,
-        env = "GRAPH_RECS_WAIT_FOR_EXECUTORS",
-        value_name = "S",
-        default_value_t = 60
-    )]
-    pub wait_for_executors: u64,
-    /// Seconds that one piece may take; then it is tried again
-    #[arg(
-        long,
-        env = "GRAPH_RECS_PIECE_DEADLINE",
-        value_name = "S",
-        default_value_t = 1800
-    )]
-    pub piece_deadline: u64,
-    /// Seconds that one step may take; then the run fails
-    #[arg(
-        long,
-        env = "GRAPH_RECS_STEP_DEADLINE",
-        value_name = "S",
-        default_value_t = 21600
-    )]
-    pub step_deadline: u64,
-    /// How often a piece is tried that fails for a reason that may pass
-    #[arg(long, env = "GRAPH_RECS_TRIES", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub tries: u32,
-    /// Buckets that users are divided among [default: one for each 512 MiB of exports, 4 to 256]
-    #[arg(long, env = "GRAPH_RECS_BUCKETS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub buckets: Option<u32>,
-    /// How much of an export one piece reads
-    #[arg(long, env = "GRAPH_RECS_PIECE_SIZE", value_name = "SIZE", default_value = "128MiB", value_parser = parse_any_size)]
-    pub piece_size: u64,
-    /// A setting of Ballista or DataFusion for the run's jobs, like ballista.planner.adaptive.enabled=false
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
-    pub cluster_setting: Vec<(String, String)>,
-}
-
-/// How to reach a scheduler.
-#[derive(Clone, Debug, Args)]
-pub struct SchedulerArgs {
-    /// The scheduler, df://host:port
-    #[arg(long, env = "GRAPH_RECS_CLUSTER", value_name = "URL")]
-    pub cluster: String,
-    /// Certificates
-    #[command(flatten)]
-    pub tls: TlsOptions,
-}
-
-/// Options of `jobs`.
-#[derive(Debug, Args)]
-pub struct JobsOptions {
-    /// The scheduler
-    #[command(flatten)]
-    pub scheduler: SchedulerArgs,
-    /// Print one JSON object as the last line on standard output
-    #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub json: bool,
-}
-
-/// Options of `cancel`.
-#[derive(Debug, Args)]
-pub struct CancelOptions {
-    /// The run, as `graph-recs jobs` names it
-    #[arg(value_name = "JOB")]
-    pub run: String,
-    /// The scheduler
-    #[command(flatten)]
-    pub scheduler: SchedulerArgs,
-}
-
-/// Options of `attach`.
-#[derive(Debug, Args)]
-pub struct AttachOptions {
-    /// The run, as `graph-recs jobs` names it
-    #[arg(value_name = "JOB")]
-    pub run: String,
-    /// Folder of the warehouse that the run works in
-    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
-    pub warehouse: String,
 }
 
 /// Options of the database.
@@ -430,83 +342,6 @@ pub struct SqlOptions {
     pub engine: EngineOptions,
 }
 
-/// Options of `train`.
-#[derive(Debug, Args)]
-pub struct TrainCommandOptions {
-    /// Folder of the raw exports, or the folder above the dated ones (see --date)
-    #[arg(long, env = "GRAPH_RECS_INPUT", value_name = "DIR")]
-    pub input: String,
-    /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
-    #[arg(long, env = "GRAPH_RECS_DATE", value_name = "YYYY-MM-DD", value_parser = parse_date)]
-    pub date: Option<NaiveDate>,
-    /// The moment as of which the day is known, UTC [default: start of --date]
-    #[arg(long, env = "GRAPH_RECS_AS_OF", value_name = "TIME", value_parser = parse_time)]
-    pub as_of: Option<DateTime<Utc>>,
-    /// The day before the first day of week 1 [default: 189 days before the as-of's day]
-    #[arg(long, env = "GRAPH_RECS_WEEK_ANCHOR", value_name = "YYYY-MM-DD", value_parser = parse_date)]
-    pub week_anchor: Option<NaiveDate>,
-    /// File with the ids of the hand-picked good users, one a line, a first line `user_id` is skipped [default: authors of messages with recommended = true]
-    #[arg(long, value_name = "FILE")]
-    pub good_users: Option<PathBuf>,
-    /// Folder of further messages: word vectors are learnt from their texts too, but for those of users in --input
-    #[arg(long, value_name = "DIR")]
-    pub texts: Option<String>,
-    /// Folder to write the model to
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Cross-validation by user with this many folds; 0 for one split into train, validation and test
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub folds: usize,
-    /// The most passes over the training documents [default: that of the shipped model]
-    #[arg(long, value_name = "N")]
-    pub epochs: Option<usize>,
-    /// Seed of all randomness [default: that of the shipped model]
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
-    /// Folder of checkpoints that a training that was cut off goes on from
-    #[arg(long, value_name = "DIR")]
-    pub checkpoints: Option<PathBuf>,
-    /// Where tensors are computed: cpu, or cuda in a build that has it
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu", "cuda"])]
-    pub device: String,
-    /// Threads and memory
-    #[command(flatten)]
-    pub engine: EngineOptions,
-}
-
-/// Options of `score`.
-#[derive(Debug, Args)]
-pub struct ScoreOptions {
-    /// Model folder, or its object-store URL [default: the model that is built in]
-    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
-    pub model: Option<String>,
-    /// The texts are cleaned already, as weekly_messages.clean_body is
-    #[arg(long)]
-    pub cleaned: bool,
-    /// Compute by the plain network instead of by tables: far slower, equal to 1e-5
-    #[arg(long)]
-    pub plain: bool,
-    /// Threads [default: one a core]
-    #[arg(long, env = "GRAPH_RECS_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-}
-
-/// Options of `why`.
-#[derive(Debug, Args)]
-pub struct WhyOptions {
-    /// The text, as it was written
-    pub text: String,
-    /// Model folder, or its object-store URL [default: the model that is built in]
-    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
-    pub model: Option<String>,
-    /// Word sequences shown on each side
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub top: usize,
-    /// Print one JSON object with every filter's window instead
-    #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub json: bool,
-}
-
 /// How query results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -518,98 +353,4 @@ pub enum Format {
     Json,
     /// Parquet, to a file or pipe
     Parquet,
-}
-
-fn parse_date(text: &str) -> Result<NaiveDate, String> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d")
-        .or_else(|_| NaiveDate::parse_from_str(text, "%Y%m%d"))
-        .map_err(|_| "not a date like 2019-10-01".to_string())
-}
-
-fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
-    let plain = text.strip_suffix('Z').unwrap_or(text);
-    ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(plain, form).ok())
-        .or_else(|| {
-            parse_date(plain)
-                .ok()
-                .map(|date| date.and_time(chrono::NaiveTime::MIN))
-        })
-        .map(|time| time.and_utc())
-        .ok_or_else(|| "not a UTC time like 2019-10-01T00:00:00Z".to_string())
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("not a number from 0 to 1".to_string()),
-    }
-}
-
-/// A size of memory: less than that nothing can be done with.
-fn parse_size(text: &str) -> Result<u64, String> {
-    match parse_any_size(text)? {
-        bytes if bytes < 64 << 20 => Err("too small: 64MiB is the least".to_string()),
-        bytes => Ok(bytes),
-    }
-}
-
-fn parse_any_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text
-        .get(digits.len()..)
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-        .as_str()
-    {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return Err("not a size like 4GB or 512MiB".to_string()),
-    };
-    let number: u64 = digits
-        .trim()
-        .parse()
-        .map_err(|_| "not a size like 4GB or 512MiB".to_string())?;
-    Ok(number.checked_mul(unit).ok_or("a size beyond 64 bits")?)
-}
-
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("not of the form name=value")?;
-    Ok((name.trim().to_string(), value.trim().to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_read_with_their_unit() {
-        assert_eq!(parse_size("4GB"), Ok(4_000_000_000));
-        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
-        assert!(parse_size("1").is_err());
-        assert!(parse_size("4 parsecs").is_err());
-        assert!(parse_size("99999999999999GB").is_err());
-    }
-
-    #[test]
-    fn times_are_read_in_all_forms() {
-        let expected = parse_time("2019-10-02T00:00:00Z");
-        assert!(expected.is_ok());
-        assert_eq!(parse_time("2019-10-02 00:00:00"), expected);
-        assert_eq!(parse_time("2019-10-02"), expected);
-        assert!(parse_time("2019-02-30").is_err());
-    }
 }
