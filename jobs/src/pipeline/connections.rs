@@ -1,6 +1,6 @@
 //! Step 1: whom each user is closest to.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use graph_recs_sql::session;
 use graph_recs_udfs::scan::Source;
 
@@ -71,22 +71,8 @@ impl Run {
         let file = self.write_published(Table::ClosestConnections).await?;
 
         let tallies = single_row(self.context.sql(TALLY).await?).await?;
-        for (name, count) in tallies {
-            let (kind, source) = name.split_once('_').context("a tally without a source")?;
-            let account = accounts.entry(source.to_string()).or_default();
-            match kind {
-                "used" => account.used = u64::try_from(count)?,
-                _ if count > 0 => {
-                    account
-                        .left_out
-                        .insert("duplicate".into(), u64::try_from(count)?);
-                }
-                _ => {}
-            }
-        }
-        if let Some(users) = accounts.get_mut(Source::User.name()) {
-            users.used = users.read - users.left_out.values().sum::<u64>();
-        }
+        accounts::settle(&mut accounts, &tallies)?;
+        accounts::settle_users(&mut accounts);
         Ok(StepRecord {
             files: [(Table::ClosestConnections.name().to_string(), vec![file])].into(),
             accounts,

@@ -15,6 +15,17 @@ pub(crate) const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(talli
      sum(tallies['beyond_limit']) AS beyond_limit, sum(tallies['recommended']) AS recommended \
      FROM user_recommendations";
 
+/// What is dropped of a user's candidates, each under one reason; with `recommended` these are all of them.
+pub(crate) const FATES: [&str; 7] = [
+    "self",
+    "followed",
+    "suspended",
+    "without_score",
+    "low_reputation",
+    "beyond_limit",
+    "recommended",
+];
+
 impl Run {
     pub(super) async fn recommendations_here(&self, bar: &StepBar) -> Result<StepRecord> {
         self.needed(Step::ClosestConnections).await?;
@@ -46,10 +57,7 @@ impl Run {
             self.write_published(Table::Recommendations),
             self.write_published(Table::RecReasons)
         )?;
-        let counts = single_row(self.context.sql(TALLY).await?)
-            .await?
-            .into_iter()
-            .collect();
+        let counts = single_row(self.context.sql(TALLY).await?).await?;
         Ok(StepRecord {
             files: [
                 (
