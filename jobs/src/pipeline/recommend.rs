@@ -4,6 +4,7 @@ use anyhow::Result;
 use graph_recs_sql::session;
 
 use super::run::{Run, Step, StepRecord};
+use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
@@ -45,19 +46,12 @@ impl Run {
             &parameters,
         )
         .await?;
-        self.work
-            .write_table("user_recommendations", ranked)
-            .await?;
-        self.work
-            .register_table(&self.context, "user_recommendations")
-            .await?;
-
-        bar.says("writing recommendations and reasons");
-        let (recommendations, reasons) = tokio::try_join!(
+        tee(&self.context, "user_recommendations", ranked, 3).await?;
+        let (recommendations, reasons, counts) = tokio::try_join!(
             self.write_published(Table::Recommendations),
-            self.write_published(Table::RecReasons)
+            self.write_published(Table::RecReasons),
+            async { single_row(self.context.sql(TALLY).await?).await },
         )?;
-        let counts = single_row(self.context.sql(TALLY).await?).await?;
         Ok(StepRecord {
             files: [
                 (
