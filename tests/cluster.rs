@@ -45,6 +45,26 @@ fn the_golden_case_is_the_same_on_1_2_and_4_executors() {
 }
 
 #[test]
+fn a_million_rows_are_the_same_on_1_2_and_4_executors() {
+    let place = Place::generated(30_000, 700_000, 300_000);
+    let embedded = place.run("embedded", &["--threads", "8"]).exits(0);
+    let embedded = Contents::of(&place, "embedded", &embedded);
+    let alone = place.run("alone", &["--threads", "1"]).exits(0);
+    Contents::of(&place, "alone", &alone).is(&embedded, "one thread");
+    let mut cluster = Cluster::start(1);
+    for executors in [1, 2, 4] {
+        while cluster.running().len() < executors {
+            cluster.add();
+        }
+        cluster.wait_for(executors);
+        let warehouse = format!("on-{executors}");
+        let outcome = cluster.run(&place, &warehouse, &[]).exits(0);
+        let what = format!("a million rows on {executors} executors");
+        Contents::of(&place, &warehouse, &outcome).is(&embedded, &what);
+    }
+}
+
+#[test]
 fn given_scores_parts_and_compressed_files_give_the_same_on_a_cluster() {
     let place = Place::golden();
     let likes = place.read("like.csv");

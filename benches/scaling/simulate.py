@@ -89,8 +89,9 @@ def schedule(timings, cores, scale=1.0, network=0.0, added=None, fixed=0.0):
         for work in sorted(pieces, reverse=True):
             core = heapq.heappop(free)
             moved = (2 * bytes_a_piece + shared) / network if network else 0.0
-            end = max(core, begin) + work + added + moved
-            last = max(last, end)
+            end = max(core, begin) + work + moved
+            # While a piece is submitted and its answer is on its way, the core is at work on another.
+            last = max(last, end + added)
             heapq.heappush(free, end)
         ended[stage] = last
     return max(ended.values()) + fixed
@@ -104,8 +105,7 @@ def against(sizes):
             measured = size["clusters"][str(cores)]
             # The pieces of the other run: a simulation that has seen what it foretells proves nothing.
             other = size["clusters"][str(3 - cores)]
-            fixed = start_and_end(other)
-            simulated = schedule(other["timings"], cores, fixed=fixed)
+            simulated = schedule(other["timings"], cores, fixed=beside(other, 3 - cores))
             found["checks"].append(
                 {
                     "million_rows": size["million_rows"],
@@ -119,13 +119,13 @@ def against(sizes):
     one = largest["clusters"]["1"]
     for executors in (4, 8, 16, 32, 64, 128, 256):
         seconds = schedule(
-            one["timings"], executors, scale=100, network=NETWORK, fixed=start_and_end(one)
+            one["timings"], executors, scale=100, network=NETWORK, fixed=beside(one, 1)
         )
         found["reading"].append({"executors": executors, "seconds": seconds})
     return found
 
 
-def start_and_end(run):
-    """Seconds of a run in which no piece is at work: the driver's start, its commits and its tidying."""
-    last = max((timing["at"] for timing in run["timings"]), default=0.0)
-    return max(0.0, run["seconds"] - last)
+def beside(run, cores):
+    """Seconds of a run on so many cores that its pieces don't explain: the driver's start, what it does between the
+    stages, its commits, and cores that waited."""
+    return max(0.0, run["seconds"] - schedule(run["timings"], cores))
