@@ -24,7 +24,7 @@ AS_OF = "2019-10-01"
 LIMIT_SECONDS = 1800
 
 parser = argparse.ArgumentParser(prog="benches/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--parts", default="engagements,texts,network,whole", help="which, with commas between [%(default)s]")
+parser.add_argument("--parts", default="engagements,texts,network,whole", help="which, with commas between; also: rows [%(default)s]")
 parser.add_argument("--peers", help="only these rows, with commas between, by their first words")
 parser.add_argument("--runs", type=int, default=5, help="of each side [%(default)s]")
 parser.add_argument("--threads", type=int, default=2, help="of each side [%(default)s]")
@@ -280,6 +280,29 @@ def whole(work: pathlib.Path) -> None:
     seconds_table(f"Whole run: raw files to tables, {THREADS} threads, --memory-limit {options.memory_limit}; equal row by row", results)
 
 
+def rows_alone(work: pathlib.Path) -> None:
+    """Ours alone: what a row costs as days grow, and what a run costs beside its steps."""
+    print("\n### Cost per row: `run` with scores given\n\n| million engagements | seconds | of these beside the steps | seconds a million | of the first | peak memory, MiB |\n|---|---|---|---|---|---|")
+    first = None
+    for millions in (1, 10, 50):
+        folder, scores, warehouse = work / f"day-{millions}m", work / f"scores-{millions}m.csv", work / "warehouse-rows"
+        sizes = ["--users", str(30_000 * millions), "--engagements", str(1_000_000 * millions), "--messages", "1000"]
+        quietly(PROGRAM, "generate", "--log", "warn", "--out", str(folder), *sizes, *options.generate.split())
+        quietly(*script("scores.py", folder / "user.csv", scores))
+        runs = []
+        for _ in range(options.runs):
+            fresh(warehouse)
+            runs.append(measured(step("run", folder, warehouse, "--json", "--reputation-scores", str(scores), "--memory-limit", "8GB")))
+            steps = {each["step"]: each["seconds"] for each in json.loads(runs[-1]["said"].splitlines()[-1])["report"]["steps"]}
+            # The first two run side by side.
+            work_itself = max(steps["closest_connections"], steps["reputation_scores"]) + steps["recommendations"] + steps["checks"]
+            runs[-1]["beside"] = runs[-1]["seconds"] - work_itself
+        seconds = median(runs, "seconds")
+        first = first or seconds / millions
+        print(f"| {millions} | {seconds:.2f} | {median(runs, 'beside'):.2f} | {seconds / millions:.2f} | {seconds / millions / first:.2f} | {median(runs, 'mib'):.0f} |", flush=True)
+        shutil.rmtree(folder)
+
+
 def network(work: pathlib.Path) -> None:
     random = work / "random-model"
     quietly(*script("documents.py", "model", random, options.words))
@@ -319,6 +342,6 @@ def network(work: pathlib.Path) -> None:
 with contextlib.ExitStack() as stack:
     work = options.work or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
     work.mkdir(parents=True, exist_ok=True)
-    parts = {"engagements": engagements, "texts": texts, "network": network, "whole": whole}
+    parts = {"engagements": engagements, "texts": texts, "network": network, "whole": whole, "rows": rows_alone}
     for name in options.parts.split(","):
         parts[name](work)

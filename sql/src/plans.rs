@@ -79,3 +79,7 @@ pub const RANKINGS: &[&str] = &["seed"];
 pub fn plan(name: &str) -> Option<&'static Plan> {
     PLANS.iter().find(|plan| plan.name == name)
 }
+
+#[cfg(test)]
+#[path = "plans_tests.rs"]
+mod tests;

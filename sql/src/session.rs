@@ -4,16 +4,20 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::catalog::MemTable;
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemTable, Session};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
-use datafusion::datasource::TableProvider;
+use datafusion::datasource::{TableProvider, TableType};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::{RecordTable, Source};
+use tokio::sync::OnceCell;
 
 use crate::input::Input;
 use crate::plans::{Plan, plan};
@@ -214,4 +218,54 @@ pub async fn hold(
     let table: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, partitions)?);
     context.register_table(name, Arc::clone(&table))?;
     Ok(table)
+}
+
+/// Makes the plan `name` known as a table that is computed at its first use and then kept in memory: for small results
+/// that several statements of a long session may use.
+pub async fn define_kept(
+    context: &SessionContext,
+    name: &str,
+    parameters: &HashMap<String, ScalarValue>,
+) -> Result<()> {
+    let frame = query(context, name, parameters).await?;
+    let kept = Kept {
+        schema: Arc::new(frame.schema().as_arrow().clone()),
+        frame,
+        rows: OnceCell::new(),
+    };
+    context.register_table(name, Arc::new(kept))?;
+    Ok(())
+}
+
+/// A plan's rows, once they were asked for.
+#[derive(Debug)]
+struct Kept {
+    schema: SchemaRef,
+    frame: DataFrame,
+    rows: OnceCell<MemTable>,
+}
+
+#[async_trait]
+impl TableProvider for Kept {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = self.rows.get_or_try_init(|| async {
+            let partitions = self.frame.clone().collect_partitioned().await?;
+            MemTable::try_new(Arc::clone(&self.schema), partitions)
+        });
+        rows.await?.scan(state, projection, filters, limit).await
+    }
 }

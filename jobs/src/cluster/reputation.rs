@@ -1,6 +1,7 @@
 //! Step 2 on a cluster: staging the messages by author, and the authors' reputations.
 
 use anyhow::{Context, Result};
+use datafusion::prelude::SessionContext;
 use graph_recs_sql::cluster::{Digest, Form, Segment, Written};
 use graph_recs_udfs::scan::Source;
 
@@ -51,7 +52,7 @@ impl Cluster {
         }
         if let Some(copies) = &copies {
             let context = self.context()?;
-            self.table(&context, "duplicate_messages", &[copies], false)
+            self.table(&context, "duplicate_messages", &[&copies.messages], false)
                 .await?;
             self.expect("tallies", 1);
             let tally = self.statement(&context, DUPLICATES).await?;
@@ -148,7 +149,7 @@ impl Cluster {
     }
 
     /// All messages whose id is not their own, ranked; none when every id is.
-    async fn copies(&self, staged: &Staged) -> Result<Option<Written>> {
+    async fn copies(&self, staged: &Staged) -> Result<Option<Copies>> {
         let pieces = staged.get(Source::Message.name()).context("no messages")?;
         let messages: u64 = pieces.iter().map(|piece| piece.digest.rows).sum();
         let shares = messages.div_ceil(IDS_A_PIECE).max(1);
@@ -172,8 +173,8 @@ impl Cluster {
         if ids.iter().all(|piece| piece.digest.rows == 0) {
             return Ok(None);
         }
-        let ids: Vec<&Written> = ids.iter().collect();
-        let ids = ids.as_slice();
+        let of: Vec<&Written> = ids.iter().collect();
+        let of = of.as_slice();
         self.expect("copies", self.buckets() as usize + 1);
         let found = self
             .each(0..self.buckets(), |bucket| async move {
@@ -183,7 +184,7 @@ impl Cluster {
                     self.raw_schema(&context)?;
                     let files = Self::bucket_files(staged, Source::Message, bucket);
                     self.raw(&context, Source::Message, files, "true").await?;
-                    self.table(&context, "duplicate_ids", ids, false).await?;
+                    self.table(&context, "duplicate_ids", of, false).await?;
                     let sql = "SELECT message.* FROM duplicate_ids \
                                RIGHT SEMI JOIN staged_messages AS message ON duplicate_ids.id = message.id";
                     self.statement(&context, sql).await
@@ -197,25 +198,56 @@ impl Cluster {
             self.raw_schema(&context)?;
             let files = found.iter().map(Written::file).collect();
             self.raw(&context, Source::Message, files, "true").await?;
-            self.table(&context, "duplicate_ids", ids, false).await?;
+            self.table(&context, "duplicate_ids", of, false).await?;
             self.define(&context, &["message_records"]).await?;
             self.plan(&context, "duplicate_messages").await
         };
         let target = self.file("copies", "all", Form::Unordered);
         let known: u64 = found.iter().map(|piece| piece.digest.rows).sum();
-        let copies = self.make("copies", "all", target, plan, |written| {
+        let messages = self.make("copies", "all", target, plan, |written| {
             match written.digest.rows <= known {
                 true => Ok(()),
                 false => same("copies", written.digest.rows, known),
             }
         });
-        Ok(Some(copies.await?))
+        let messages = messages.await?;
+        Ok(Some(Copies { ids, messages }))
+    }
+
+    /// Makes `duplicate_ids` known, and as `duplicate_messages` those of the authors whose messages are there.
+    async fn copies_of_bucket(
+        &self,
+        context: &SessionContext,
+        copies: Option<&Copies>,
+    ) -> Result<()> {
+        let mine = match copies {
+            Some(copies) => {
+                let ids: Vec<&Written> = copies.ids.iter().collect();
+                self.table(context, "duplicate_ids", &ids, false).await?;
+                self.table(context, "copies", &[&copies.messages], false)
+                    .await?;
+                "SELECT copies.* FROM copies LEFT SEMI JOIN staged_messages AS message \
+                 ON copies.user_id = message.user_id"
+            }
+            None => {
+                // The plan that looks for them, over no ids: it gives the columns and no rows.
+                let none = context.sql("SELECT CAST(NULL AS BIGINT) AS id WHERE false");
+                context.register_table("duplicate_ids", none.await?.into_view())?;
+                self.define(context, &["duplicate_messages"]).await?;
+                let plan = context.deregister_table("duplicate_messages")?;
+                context.register_table("copies", plan.context("no plan was defined")?)?;
+                "SELECT * FROM copies WHERE false"
+            }
+        };
+        let mine = context.sql(mine).await?.into_view();
+        context.register_table("duplicate_messages", mine)?;
+        Ok(())
     }
 
     async fn scores_of(
         &self,
         staged: &Staged,
-        copies: Option<&Written>,
+        copies: Option<&Copies>,
         bucket: u32,
     ) -> Result<Scores> {
         let piece = format!("{bucket:05}");
@@ -224,19 +256,7 @@ impl Cluster {
         let files = Self::bucket_files(staged, Source::Message, bucket);
         self.raw(&context, Source::Message, files, "true").await?;
         self.define(&context, &["message_records"]).await?;
-        match copies {
-            Some(copies) => {
-                self.table(&context, "duplicate_messages", &[copies], false)
-                    .await?
-            }
-            None => {
-                // The plan that looks for them, over no ids: it gives the columns and no rows.
-                let sql = "SELECT CAST(NULL AS BIGINT) AS id WHERE false";
-                let none = context.sql(sql).await?.into_view();
-                context.register_table("duplicate_ids", none)?;
-                self.define(&context, &["duplicate_messages"]).await?;
-            }
-        }
+        self.copies_of_bucket(&context, copies).await?;
         self.define(&context, &["weekly_messages"]).await?;
         let segments = staged.values().flatten().flat_map(|piece| &piece.segments);
         let rows = segments.filter(|segment: &&Segment| segment.bucket == bucket);
@@ -266,6 +286,12 @@ impl Cluster {
             reputations,
         })
     }
+}
+
+/// Messages whose id is not their own.
+struct Copies {
+    ids: Vec<Written>,
+    messages: Written,
 }
 
 /// One bucket's reputations.

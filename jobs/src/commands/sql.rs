@@ -33,6 +33,9 @@ const RAW_VIEWS: [&str; 7] = [
     "weekly_messages",
 ];
 
+/// Those that others use more than once.
+const KEPT_VIEWS: [&str; 2] = ["duplicate_ids", "duplicate_messages"];
+
 /// Answers the statements of the command line, a file, standard input, or a person.
 pub async fn run(options: SqlOptions) -> Result<()> {
     let context = build_session(&options).await?;
@@ -92,7 +95,11 @@ async fn build_session(options: &SqlOptions) -> Result<SessionContext> {
         let parameters = Parameters::new(as_of).values();
         for view in RAW_VIEWS {
             // A day need not have all sources to be looked at.
-            if let Err(error) = session::define(&context, view, &parameters).await {
+            let defined = match KEPT_VIEWS.contains(&view) {
+                true => session::define_kept(&context, view, &parameters).await,
+                false => session::define(&context, view, &parameters).await,
+            };
+            if let Err(error) = defined {
                 tracing::debug!("{view} is not there: {error}");
             }
         }

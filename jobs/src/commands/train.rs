@@ -39,10 +39,10 @@ pub async fn run(options: TrainCommandOptions) -> Result<()> {
         parameters.week_anchor = anchor;
     }
     let values = parameters.values();
-    for view in ["message_records", "duplicate_ids"] {
-        session::define(&context, view, &values).await?;
+    session::define(&context, "message_records", &values).await?;
+    for copies in ["duplicate_ids", "duplicate_messages"] {
+        session::hold(&context, copies, &values).await?;
     }
-    session::hold(&context, "duplicate_messages", &values).await?;
     session::define(&context, "weekly_messages", &values).await?;
 
     let good = match &options.good_users {

@@ -14,6 +14,7 @@ use graph_recs_udfs::scan::Source;
 
 use super::accounts;
 use super::run::{Run, Step, StepRecord, counted};
+use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::{DataFile, Table};
@@ -45,14 +46,17 @@ impl Run {
 
     async fn scored_reputations(&self, bar: &StepBar) -> Result<StepRecord> {
         let parameters = self.job.options.parameters.values();
-        for view in ["message_records", "duplicate_ids"] {
-            session::define(&self.context, view, &parameters).await?;
-        }
         bar.says("counting messages");
-        let summary = session::query(&self.context, "message_summary", &parameters)
+        let records = session::query(&self.context, "message_records", &parameters)
             .await?
-            .collect()
-            .await?;
+            .select_columns(&["id", "left_out", "week", "file", "line", "raw"])?;
+        tee(&self.context, "message_records", records, 2).await?;
+        let summary = session::query(&self.context, "message_summary", &parameters).await?;
+        let (summary, _) = tokio::try_join!(
+            summary.collect(),
+            session::hold(&self.context, "duplicate_ids", &parameters)
+        )?;
+        self.context.deregister_table("message_records")?;
         let mut accounts = accounts::from_summary(&summary)?;
         let quarantine = accounts::quarantine(&summary)?;
         self.work
@@ -73,20 +77,21 @@ impl Run {
             limit,
         )?;
 
-        bar.says("looking for copies");
-        session::hold(&self.context, "duplicate_messages", &parameters).await?;
-        session::define(&self.context, "weekly_messages", &parameters).await?;
-
         bar.says("reading and scoring messages");
+        let records = session::query(&self.context, "message_records", &parameters).await?;
+        tee(&self.context, "message_records", records, 2).await?;
+        let copies = session::query(&self.context, "duplicate_messages", &parameters).await?;
+        tee(&self.context, "duplicate_messages", copies, 2).await?;
+        session::define(&self.context, "weekly_messages", &parameters).await?;
         let reputations = session::query(&self.context, "user_reputations", &parameters).await?;
-        self.work
-            .write_table("user_reputations", reputations)
-            .await?;
+        let (_, duplicates) = tokio::try_join!(
+            self.work.write_table("user_reputations", reputations),
+            async { single_row(self.context.sql(DUPLICATES).await?).await },
+        )?;
         self.work
             .register_table(&self.context, "user_reputations")
             .await?;
 
-        let duplicates = single_row(self.context.sql(DUPLICATES).await?).await?;
         let used = single_row(self.context.sql(MESSAGES_USED).await?).await?;
         let value = |values: &BTreeMap<String, i64>, name: &str| -> i64 {
             values.get(name).copied().unwrap_or(0)
