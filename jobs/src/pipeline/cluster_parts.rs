@@ -20,7 +20,7 @@ pub(crate) use super::run::{Job, StepRecord};
 
 use super::accounts::unreadable_share;
 use crate::cluster::Cluster;
-use crate::warehouse::{DataFile, Table, Warehouse};
+use crate::warehouse::{DataFile, Table};
 
 impl StepRecord {
     /// Adds a file of a published table.
@@ -36,11 +36,6 @@ impl Job {
     /// The day's exports.
     pub(crate) fn input(&self) -> &graph_recs_sql::Input {
         &self.input
-    }
-
-    /// The warehouse.
-    pub(crate) fn warehouse(&self) -> &Warehouse {
-        &self.warehouse
     }
 
     /// The model.

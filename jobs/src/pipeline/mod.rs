@@ -8,6 +8,7 @@ mod accounts;
 mod checks;
 pub(crate) mod cluster_parts;
 mod connections;
+mod identity;
 mod meter;
 mod recommend;
 mod report;
@@ -16,6 +17,7 @@ mod run;
 mod work;
 
 pub use checks::{CheckResult, ChecksFailed, Severity, check_header};
+pub use identity::Changed;
 pub use meter::{Cost, Meter};
 pub use report::{Report, SourceAccount, StepReport, render, render_checks};
 pub use run::{Job, JobOptions, Published, Run, Step, StepOutcome, start_of_day};

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::prelude::SessionContext;
-use graph_recs_sql::cluster::RESULTS_VERSION;
-use graph_recs_sql::input::Fingerprint;
-use graph_recs_sql::{Engine, Input, Parameters, session};
+use graph_recs_sql::{Engine, Input, InputError, Parameters, session};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::Source;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
+use tracing::warn;
 
 use super::accounts::Accounts;
 use super::checks::CheckResult;
+use super::identity::{Changed, Identity};
 use super::meter::{Cost, Meter};
 use super::report::Report;
 use super::work::WorkFolder;
 use crate::cluster::{Cluster, ClusterOptions};
+use crate::log;
 use crate::progress::{Progress, StepBar};
+use crate::telemetry::{self, Watch};
 use crate::warehouse::{
     Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock, write_parquet,
 };
@@ -48,6 +49,10 @@ pub struct JobOptions {
     pub engine: Engine,
     /// The cluster to work on; this process alone without one.
     pub cluster: Option<ClusterOptions>,
+    /// A file that the input folder must have, by which its writer says that it is finished.
+    pub ready_file: Option<String>,
+    /// Whether a run of a later as-of stays the current one.
+    pub keep_later: bool,
 }
 
 /// A step of a run.
@@ -119,18 +124,6 @@ pub enum Published {
     Already,
 }
 
-/// All that decides a run's results: two runs with the same identity are the same run.
-#[derive(Serialize, Deserialize)]
-struct Identity<'a> {
-    /// Raised when a change of the program changes results.
-    results_version: u32,
-    #[serde(borrow)]
-    parameters: std::borrow::Cow<'a, Parameters>,
-    input: Vec<Fingerprint>,
-    model: Option<String>,
-    given_scores: Option<String>,
-}
-
 /// Name of the file with what a step counted in its sources before it went on.
 pub(super) fn counted(step: Step) -> String {
     format!("{}.counted", step.name())
@@ -153,7 +146,9 @@ pub struct Run {
     pub(super) progress: Progress,
     pub(super) cluster: Option<Cluster>,
     suspended: OnceCell<()>,
-    _lock: WarehouseLock,
+    /// How it differs from what was published of its day before.
+    pub(super) changed: Option<Changed>,
+    lock: WarehouseLock,
 }
 
 impl Job {
@@ -163,6 +158,9 @@ impl Job {
     /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
     pub async fn open(options: JobOptions) -> Result<Self> {
         let input = Input::open(&options.input, options.date).await?;
+        if let Some(marker) = &options.ready_file {
+            input.require_marker(marker)?;
+        }
         input.require(&needed_sources(&options))?;
         let model = Model::open(options.model.as_deref()).await?;
         let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
@@ -172,6 +170,19 @@ impl Job {
             warehouse,
             model,
         })
+    }
+
+    /// Fails when the input's files are others now than they were when the job was opened.
+    async fn require_same_input(&self) -> Result<()> {
+        let sources = self.sources();
+        // Exports that are gone by now were read whole, or reading them would have failed.
+        let now = Input::open(&self.options.input, self.options.date).await;
+        match now {
+            Ok(now) if now.fingerprints(&sources) != self.input.fingerprints(&sources) => {
+                Err(InputError::Changed.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The sources that the job reads.
@@ -188,26 +199,24 @@ impl Job {
     }
 
     /// The run's name: its as-of and a hash of all that decides its results.
+    ///
+    /// # Errors
+    /// When the file with given scores cannot be read.
     pub fn run_id(&self) -> Result<String> {
-        let given_scores = match &self.options.reputation_scores {
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| {
-                    format!("--reputation-scores {} cannot be read", file.display())
-                })?;
-                Some(hex(&Sha256::digest(&bytes)))
-            }
-            None => None,
-        };
-        let identity = Identity {
-            results_version: RESULTS_VERSION,
-            parameters: std::borrow::Cow::Borrowed(&self.options.parameters),
-            input: self.input.fingerprints(&self.sources()),
-            model: self.model_hash(),
-            given_scores,
-        };
-        let hash = hex(&Sha256::digest(serde_json::to_vec(&identity)?));
-        let as_of = self.options.parameters.as_of.format("%Y%m%dT%H%M%SZ");
-        Ok(format!("{as_of}-{}", hash.get(..8).unwrap_or(&hash)))
+        Identity::of(self)?.run_id()
+    }
+
+    /// How the run differs from the last one of the same as-of that was published; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::run_id`], and errors of the warehouse.
+    pub async fn changed(&self) -> Result<Option<Changed>> {
+        Identity::of(self)?.changed(self).await
+    }
+
+    /// The warehouse.
+    pub fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.warehouse
     }
 
     /// Locks the warehouse and starts the run, or goes on with it.
@@ -215,10 +224,42 @@ impl Job {
     /// # Errors
     /// When another run holds the lock.
     pub async fn start(self, progress: Progress) -> Result<Run> {
-        let id = self.run_id()?;
-        let lock = WarehouseLock::acquire(&self.warehouse, &id, Utc::now())?;
-        self.warehouse.remove_half_written(&id)?;
+        self.start_for(None, progress).await
+    }
+
+    /// As [`Self::start`], for one step: steps that write different files may be at work at the same time, each in a
+    /// process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_step(self, step: Step, progress: Progress) -> Result<Run> {
+        self.start_for(Some(step), progress).await
+    }
+
+    async fn start_for(self, step: Option<Step>, progress: Progress) -> Result<Run> {
+        let identity = Identity::of(&self)?;
+        let id = identity.run_id()?;
+        log::run_begins(&id);
+        telemetry::run_begins(&id, self.options.parameters.as_of.timestamp());
+        let (warehouse, now) = (&self.warehouse, Utc::now());
+        let lock = match step {
+            Some(step) => WarehouseLock::acquire_for_step(warehouse, &id, now, step.name()).await?,
+            None => WarehouseLock::acquire(warehouse, &id, now).await?,
+        };
+        // What seems half written may be another step's, which is writing it.
+        if !lock.is_shared() {
+            warehouse.remove_half_written(&id)?;
+        }
         let work = WorkFolder::new(Arc::clone(&self.warehouse), &id);
+        let changed = identity.changed(&self).await?;
+        if let Some(changed) = &changed {
+            let what = changed.what.join("; ");
+            warn!(
+                "run {} was published for this day before; since then: {what}",
+                changed.since
+            );
+        }
+        identity.keep(&work).await?;
         let mut engine = self.options.engine.clone();
         if engine.spill_folder.is_none() {
             let local = self.warehouse.url().to_file_path().ok();
@@ -240,7 +281,8 @@ impl Job {
             progress,
             cluster,
             suspended: OnceCell::new(),
-            _lock: lock,
+            changed,
+            lock,
         })
     }
 }
@@ -256,6 +298,16 @@ impl Run {
         &self.job.warehouse
     }
 
+    /// Whether a run of a later as-of stays the current one.
+    pub fn keeps_later(&self) -> bool {
+        self.job.options.keep_later
+    }
+
+    /// How it differs from what was published of its day before.
+    pub fn changed(&self) -> Option<&Changed> {
+        self.changed.as_ref()
+    }
+
     /// Where it shows its progress.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -269,6 +321,7 @@ impl Run {
         )?;
         self.step(Step::Recommendations).await?;
         self.step(Step::Checks).await?;
+        self.job.require_same_input().await?;
         self.publish().await
     }
 
@@ -282,16 +335,24 @@ impl Run {
             return Ok(StepOutcome::FoundDone);
         }
         let bar = self.progress.start(step.name());
+        let watch = Watch::start(step.name());
+        let done = self.measured(step, &bar).await;
+        watch.done(done.as_ref());
+        bar.done(&done?);
+        Ok(StepOutcome::Done)
+    }
+
+    /// A step, and its record.
+    async fn measured(&self, step: Step, bar: &StepBar) -> Result<Cost> {
         let meter = Meter::start();
         let mut record = match &self.cluster {
-            None => self.do_here(step, &bar).await,
-            Some(cluster) => self.do_on(cluster, step, &bar).await,
+            None => self.do_here(step, bar).await,
+            Some(cluster) => self.do_on(cluster, step, bar).await,
         }
         .with_context(|| format!("step {} of run {}", step.name(), self.id))?;
         record.cost = meter.stop();
         self.work.write_json(step.name(), &record).await?;
-        bar.done(&record.cost);
-        Ok(StepOutcome::Done)
+        Ok(record.cost)
     }
 
     /// A step in this process.
@@ -352,9 +413,16 @@ impl Run {
             report: serde_json::to_string(&report)?,
             files: self.files().await?,
         };
-        warehouse
-            .publish(&candidate, PublicationKind::Publish, Utc::now())
-            .await?;
+        self.lock.check()?;
+        if self.job.options.keep_later {
+            warehouse
+                .publish_in_its_place(&candidate, Utc::now())
+                .await?;
+        } else {
+            warehouse
+                .publish(&candidate, PublicationKind::Publish, Utc::now())
+                .await?;
+        }
         if let Some(cluster) = &self.cluster {
             let files = self.files().await?;
             let kept: Vec<DataFile> = Table::ALL
@@ -463,8 +531,4 @@ fn needed_sources(options: &JobOptions) -> Vec<Source> {
     let all = Source::ALL.into_iter();
     all.filter(|source| *source != Source::Message || options.reputation_scores.is_none())
         .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,10 +12,12 @@
 //! A reader takes the last row of `runs` ([`Warehouse::current`]) and reads the tables at the
 //! versions named there ([`Warehouse::table_provider`]): always one whole run. A run writes its
 //! files with [`write_parquet`], checks them, and is published by [`Warehouse::publish`]. Published
-//! files are never changed or removed, so every run stays readable.
+//! files are never changed, so every run stays readable until [`Warehouse::remove`] removes it.
 
+mod clean;
 mod delta;
 mod error;
+mod lease;
 mod lock;
 mod publish;
 mod runs;
@@ -34,12 +36,14 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
+use datafusion::prelude::{DataFrame, SessionConfig, col};
+use graph_recs_sql::session;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
 
+pub use clean::{Keep, Leftover, Why};
 pub use error::WarehouseError;
 pub use lock::WarehouseLock;
 pub use publish::{Candidate, Published};
@@ -76,11 +80,8 @@ impl Warehouse {
             let path = absolute(FilePath::new(location)).map_err(|_| invalid())?;
             Url::from_directory_path(path).map_err(|()| invalid())?
         };
-        let settings = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let (root_store, _) = object_store::parse_url_opts(&url, settings)?;
-        Self::new(url, Arc::from(root_store))
+        let (root_store, _) = graph_recs_udfs::stores::open(&url)?;
+        Self::new(url, root_store)
     }
 
     /// The warehouse at a URL within a store, of which `root_store` is the root.
@@ -208,7 +209,7 @@ impl Warehouse {
         let options = parquet().with_file_sort_order(vec![vec![by_user()]]);
         let rows = self.listing(table.schema(), &files, options)?;
         let config = SessionConfig::new().with_target_partitions(1);
-        let frame = SessionContext::new_with_config(config).read_table(rows)?;
+        let frame = session::reader(config)?.read_table(rows)?;
         Ok(frame.sort(vec![by_user()])?)
     }
 
