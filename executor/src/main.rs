@@ -6,7 +6,7 @@
 mod flight;
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ballista_core::registry::BallistaFunctionRegistry;
@@ -14,7 +14,7 @@ use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use datafusion::execution::SessionStateDefaults;
-use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard};
+use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
 use graph_recs_udfs::model::Model;
 
@@ -84,15 +84,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     config.override_arrow_flight_service = Some(Arc::new(flight::serve));
     if tls.wanted() {
         let public: IpAddr = config.bind_host.parse()?;
-        if public.is_loopback() && public.to_string() == "127.0.0.1" || public.is_unspecified() {
-            return Err("with TLS --bind-host must be one of the machine's addresses other than 127.0.0.1, \
-                        where Ballista listens unencrypted"
-                .into());
-        }
-        for port in [config.port, config.grpc_port] {
-            let inside = SocketAddr::from(([127, 0, 0, 1], port));
-            guard(&tls, SocketAddr::from((public, port)), inside).await?;
-        }
+        guard_ports(&tls, public, &[config.port, config.grpc_port]).await?;
         config.external_host.get_or_insert(public.to_string());
         config.bind_host = "127.0.0.1".into();
         config.override_create_grpc_client_endpoint = Some(Tunnels::new(&tls)?.endpoints());

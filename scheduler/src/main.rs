@@ -4,14 +4,14 @@
 //! Without `--bind-host` it listens on the loopback address only: Ballista has no authentication.
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{Config, SchedulerConfig};
 use ballista_scheduler::scheduler_process::start_server;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard};
+use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, process_config};
 
 #[global_allocator]
@@ -75,14 +75,8 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     config = config.with_override_config_producer(Arc::new(process_config));
     config.override_physical_codec = Some(Arc::new(Codec::relay()));
     if tls.wanted() {
-        let public = address;
-        address = SocketAddr::from(([127, 0, 0, 1], public.port()));
-        if public == address || public.ip().is_unspecified() {
-            return Err("with TLS --bind-host must be one of the machine's addresses other than 127.0.0.1, \
-                        where Ballista listens unencrypted"
-                .into());
-        }
-        guard(&tls, public, address).await?;
+        guard_ports(&tls, address.ip(), &[address.port()]).await?;
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
         config.override_create_grpc_client_endpoint = Some(Tunnels::new(&tls)?.endpoints());
     }
     let cluster = BallistaCluster::new_from_config(&config).await?;

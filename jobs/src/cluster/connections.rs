@@ -9,7 +9,7 @@ use graph_recs_udfs::scan::Source;
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
     Account, Accounts, CONNECTIONS_TALLY, ENGAGEMENT_SOURCES, Job, StepRecord, from_summary,
-    numbers,
+    numbers, settle, settle_users,
 };
 use crate::warehouse::Table;
 
@@ -132,9 +132,7 @@ impl Cluster {
             with_connections += part.users;
             record.add_file(Table::ClosestConnections, self.book.data_file(&part.table)?);
         }
-        if let Some(users) = accounts.get_mut(Source::User.name()) {
-            users.used = users.read - users.left_out.values().sum::<u64>();
-        }
+        settle_users(&mut accounts);
         record.accounts = accounts;
         record.counts = [
             ("users_with_connections".to_string(), with_connections),
@@ -221,19 +219,7 @@ impl Cluster {
             Ok(())
         });
         let (table, tally) = tokio::try_join!(table, tally)?;
-        for (name, count) in numbers(&tally)? {
-            let (kind, source) = name.split_once('_').context("a tally without a source")?;
-            let account = accounts.entry(source.to_string()).or_default();
-            match kind {
-                "used" => account.used = u64::try_from(count)?,
-                _ if count > 0 => {
-                    account
-                        .left_out
-                        .insert("duplicate".into(), u64::try_from(count)?);
-                }
-                _ => {}
-            }
-        }
+        settle(&mut accounts, &numbers(&tally)?)?;
         Ok(Part {
             users: i64::try_from(connections.digest.rows)?,
             accounts,

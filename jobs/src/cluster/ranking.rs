@@ -9,20 +9,9 @@ use graph_recs_udfs::scan::Source;
 use super::connections::{Staged, same};
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
-    CANDIDATES_TALLY, ENGAGEMENT_SOURCES, Job, StepRecord, numbers,
+    CANDIDATES_TALLY, ENGAGEMENT_SOURCES, FATES, Job, StepRecord, numbers,
 };
 use crate::warehouse::Table;
-
-/// What is dropped of a user's candidates, each under one reason; with `recommended` these are all of them.
-const FATES: [&str; 7] = [
-    "self",
-    "followed",
-    "suspended",
-    "without_score",
-    "low_reputation",
-    "beyond_limit",
-    "recommended",
-];
 
 impl Cluster {
     /// Step 3. What steps 1 and 2 left in the book is taken from there.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use graph_recs_udfs::model::{CandleScorer, MILLIONTHS, Model, Scorer};
+use graph_recs_udfs::model::{CandleScorer, Documents, MILLIONTHS, Model, ModelError};
 use graph_recs_udfs::text::clean_text_into;
 use tracing::info;
 
@@ -153,51 +153,37 @@ impl Texts {
     fn score(&self, lines: &[u8]) -> Result<(String, Done)> {
         let mut scores = String::with_capacity(lines.len() / 8);
         let mut done = Done::default();
-        let (mut cleaned, mut tokens, mut ends) = (String::new(), Vec::new(), Vec::new());
+        let (mut cleaned, mut documents) = (String::new(), Documents::default());
+        let mut waiting = 0;
         let mut lines = lines.split_inclusive(|&byte| byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if self.cleaned {
-                self.model.tokenize(line, b"", &mut tokens);
+                documents.push(&self.model, line, b"");
             } else {
                 cleaned.clear();
                 clean_text_into(&String::from_utf8_lossy(line), &mut cleaned);
-                self.model.tokenize(cleaned.as_bytes(), b"", &mut tokens);
+                documents.push(&self.model, cleaned.as_bytes(), b"");
             }
-            ends.push(tokens.len());
-            if ends.len() == DOCUMENTS || lines.peek().is_none() {
-                for score in self.millionths(&tokens, &ends)? {
+            waiting += 1;
+            if waiting == DOCUMENTS || lines.peek().is_none() {
+                for score in self.millionths(&documents.as_slices())? {
                     let (whole, part) = (score / MILLIONTHS, score % MILLIONTHS);
                     writeln!(scores, "{whole}.{part:06}")?;
                 }
-                done.texts += ends.len();
-                done.tokens += tokens.len();
-                tokens.clear();
-                ends.clear();
+                done.texts += std::mem::take(&mut waiting);
+                done.tokens += documents.tokens();
+                documents.clear();
             }
         }
         Ok((scores, done))
     }
 
-    fn millionths(&self, tokens: &[u32], ends: &[usize]) -> Result<Vec<i32>> {
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let documents: Vec<&[u32]> = starts
-            .zip(ends)
-            .map(|(start, &end)| tokens.get(start..end).unwrap_or(&[]))
-            .collect();
-        let Some(plain) = &self.plain else {
-            return Ok(self.model.millionths(&documents)?);
-        };
-        let calibration = self.model.spec().calibration;
-        let score = |(document, logit): (&&[u32], f32)| match document.is_empty() {
-            true => 0,
-            false => calibration.millionths(logit),
-        };
-        Ok(documents
-            .iter()
-            .zip(plain.logits(&documents)?)
-            .map(score)
-            .collect())
+    fn millionths(&self, documents: &[&[u32]]) -> Result<Vec<i32>, ModelError> {
+        match &self.plain {
+            Some(plain) => self.model.millionths_by(plain, documents),
+            None => self.model.millionths(documents),
+        }
     }
 }

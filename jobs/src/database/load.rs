@@ -20,7 +20,7 @@ use super::{ANSWER, Database, begin, execute, in_time};
 use crate::warehouse::Warehouse;
 
 /// Rows that one connection loads, at most about.
-const PART: u64 = 6_000_000;
+const PART: u64 = 3_000_000;
 /// Bytes sent at once.
 const CHUNK: usize = 256 << 10;
 /// The longest that the server may take nothing, or give nothing, of a stream.

@@ -67,6 +67,30 @@ pub fn from_summary(batches: &[RecordBatch]) -> Result<Accounts> {
     Ok(accounts)
 }
 
+/// Enters what the tallies of the engagements say (`used_<source>`, `duplicate_<source>`).
+pub fn settle(accounts: &mut Accounts, tallies: &BTreeMap<String, i64>) -> Result<()> {
+    for (name, count) in tallies {
+        let (kind, source) = name.split_once('_').context("a tally without a source")?;
+        let account = accounts.entry(source.to_string()).or_default();
+        let count = u64::try_from(*count)?;
+        match kind {
+            "used" => account.used = count,
+            _ if count > 0 => {
+                account.left_out.insert("duplicate".into(), count);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Users have no copies: everything that is not left out is used.
+pub fn settle_users(accounts: &mut Accounts) {
+    if let Some(users) = accounts.get_mut(Source::User.name()) {
+        users.used = users.read - users.left_out.values().sum::<u64>();
+    }
+}
+
 /// The summary's unreadable records, as the quarantine keeps them: source, file, line, reason, raw.
 pub fn quarantine(batches: &[RecordBatch]) -> Result<Vec<Unreadable>> {
     let mut found = Vec::new();

@@ -91,7 +91,7 @@ impl Run {
                     let count = single_row(frame)
                         .await
                         .with_context(|| format!("sql/{}", check.path))?;
-                    count.first().map_or(0, |(_, count)| *count)
+                    count.values().next().copied().unwrap_or(0)
                 }
             };
             let (severity, says) = check_header(check)?;

@@ -1,22 +1,21 @@
 //! What the steps on a cluster share with those in one process.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use graph_recs_sql::cluster::Written;
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::Source;
 
-pub(crate) use super::accounts::{Account, Accounts, from_summary};
+pub(crate) use super::accounts::{Account, Accounts, from_summary, settle, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
 pub(crate) use super::connections::{ENGAGEMENT_SOURCES, TALLY as CONNECTIONS_TALLY};
-pub(crate) use super::recommend::TALLY as CANDIDATES_TALLY;
+pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};
 pub(crate) use super::reputation::DUPLICATES;
 pub(crate) use super::run::{Job, StepRecord};
+pub(crate) use super::work::numbers;
 
 use super::accounts::unreadable_share;
 use crate::cluster::Cluster;
@@ -103,26 +102,6 @@ impl Job {
         }
         Ok(())
     }
-}
-
-/// The single row of a result as integers by column name, null as 0.
-pub(crate) fn numbers(batches: &[RecordBatch]) -> Result<BTreeMap<String, i64>> {
-    let batch = batches
-        .iter()
-        .find(|batch| batch.num_rows() == 1)
-        .context("a query for one row gave none")?;
-    let mut values = BTreeMap::new();
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let numbers = cast(column, &DataType::Int64)?;
-        let numbers = numbers.as_primitive::<Int64Type>();
-        let value = if numbers.is_valid(0) {
-            numbers.value(0)
-        } else {
-            0
-        };
-        values.insert(field.name().clone(), value);
-    }
-    Ok(values)
 }
 
 /// The single number of a result, unless it is null.

@@ -1,11 +1,12 @@
 //! Step 1: whom each user is closest to.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use graph_recs_sql::session;
 use graph_recs_udfs::scan::Source;
 
 use super::accounts;
 use super::run::{Run, Step, StepRecord, counted};
+use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
@@ -25,20 +26,30 @@ impl Run {
     pub(super) async fn closest_connections_here(&self, bar: &StepBar) -> Result<StepRecord> {
         let parameters = self.job.options.parameters.values();
         self.hold_suspended_users().await?;
-        session::define(&self.context, "engagement_records", &parameters).await?;
+        let records = session::query(&self.context, "engagement_records", &parameters).await?;
+        tee(&self.context, "engagement_records", records, 2).await?;
         session::define(&self.context, "engagements", &parameters).await?;
+        let summary = session::query(&self.context, "engagement_summary", &parameters).await?;
+        let connections = session::query(&self.context, "user_connections", &parameters).await?;
+        tee(&self.context, "user_connections", connections, 3).await?;
 
-        bar.says("counting records");
-        let mut summary = session::query(&self.context, "engagement_summary", &parameters)
-            .await?
-            .collect()
+        bar.says("adding up engagements");
+        let (mut summary, users, file, tallies) = tokio::try_join!(
+            async { Ok(summary.collect().await?) },
+            async {
+                let connections = self.context.table("user_connections").await?;
+                self.work.write_table("user_connections", connections).await
+            },
+            self.write_published(Table::ClosestConnections),
+            async { single_row(self.context.sql(TALLY).await?).await },
+        )?;
+        self.context.deregister_table("user_connections")?;
+        self.work
+            .register_table(&self.context, "user_connections")
             .await?;
-        summary.extend(
-            session::query(&self.context, "user_summary", &parameters)
-                .await?
-                .collect()
-                .await?,
-        );
+        let user_summary = session::query(&self.context, "user_summary", &parameters).await?;
+        summary.extend(user_summary.collect().await?);
+
         let mut accounts = accounts::from_summary(&summary)?;
         let quarantine = accounts::quarantine(&summary)?;
         self.work
@@ -57,36 +68,8 @@ impl Run {
         let limit = self.job.options.max_bad_share;
         accounts::require_readable(&accounts, &quarantine, &sources, &self.job.input, limit)?;
 
-        bar.says("adding up engagements");
-        let connections = session::query(&self.context, "user_connections", &parameters).await?;
-        let users = self
-            .work
-            .write_table("user_connections", connections)
-            .await?;
-        self.work
-            .register_table(&self.context, "user_connections")
-            .await?;
-
-        bar.says("writing connections");
-        let file = self.write_published(Table::ClosestConnections).await?;
-
-        let tallies = single_row(self.context.sql(TALLY).await?).await?;
-        for (name, count) in tallies {
-            let (kind, source) = name.split_once('_').context("a tally without a source")?;
-            let account = accounts.entry(source.to_string()).or_default();
-            match kind {
-                "used" => account.used = u64::try_from(count)?,
-                _ if count > 0 => {
-                    account
-                        .left_out
-                        .insert("duplicate".into(), u64::try_from(count)?);
-                }
-                _ => {}
-            }
-        }
-        if let Some(users) = accounts.get_mut(Source::User.name()) {
-            users.used = users.read - users.left_out.values().sum::<u64>();
-        }
+        accounts::settle(&mut accounts, &tallies)?;
+        accounts::settle_users(&mut accounts);
         Ok(StepRecord {
             files: [(Table::ClosestConnections.name().to_string(), vec![file])].into(),
             accounts,

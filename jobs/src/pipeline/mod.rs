@@ -14,6 +14,7 @@ mod recommend;
 mod report;
 mod reputation;
 mod run;
+mod tee;
 mod work;
 
 pub use checks::{CheckResult, ChecksFailed, Severity, check_header};

@@ -4,6 +4,7 @@ use anyhow::Result;
 use graph_recs_sql::session;
 
 use super::run::{Run, Step, StepRecord};
+use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use crate::warehouse::Table;
@@ -14,6 +15,17 @@ pub(crate) const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(talli
      sum(tallies['without_score']) AS without_score, sum(tallies['low_reputation']) AS low_reputation, \
      sum(tallies['beyond_limit']) AS beyond_limit, sum(tallies['recommended']) AS recommended \
      FROM user_recommendations";
+
+/// What is dropped of a user's candidates, each under one reason; with `recommended` these are all of them.
+pub(crate) const FATES: [&str; 7] = [
+    "self",
+    "followed",
+    "suspended",
+    "without_score",
+    "low_reputation",
+    "beyond_limit",
+    "recommended",
+];
 
 impl Run {
     pub(super) async fn recommendations_here(&self, bar: &StepBar) -> Result<StepRecord> {
@@ -34,22 +46,12 @@ impl Run {
             &parameters,
         )
         .await?;
-        self.work
-            .write_table("user_recommendations", ranked)
-            .await?;
-        self.work
-            .register_table(&self.context, "user_recommendations")
-            .await?;
-
-        bar.says("writing recommendations and reasons");
-        let (recommendations, reasons) = tokio::try_join!(
+        tee(&self.context, "user_recommendations", ranked, 3).await?;
+        let (recommendations, reasons, counts) = tokio::try_join!(
             self.write_published(Table::Recommendations),
-            self.write_published(Table::RecReasons)
+            self.write_published(Table::RecReasons),
+            async { single_row(self.context.sql(TALLY).await?).await },
         )?;
-        let counts = single_row(self.context.sql(TALLY).await?)
-            .await?
-            .into_iter()
-            .collect();
         Ok(StepRecord {
             files: [
                 (

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::accounts::{Account, Accounts, is_unreadable};
 use super::checks::{CHECK_RESULTS, CheckResult, Severity};
 use super::identity::Changed;
+use super::recommend::FATES;
 use super::run::{Run, Step, counted};
 use crate::warehouse::Table;
 
@@ -174,24 +175,14 @@ fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
             account.read, account.used
         )?;
     }
-    let candidates = [
-        "candidates",
-        "self",
-        "followed",
-        "suspended",
-        "without_score",
-        "low_reputation",
-        "beyond_limit",
-        "recommended",
-    ];
     if report.counts.contains_key("candidates") {
         writeln!(page, "\nsecond-degree candidates")?;
-        for name in candidates {
+        for name in ["candidates"].iter().chain(&FATES) {
             writeln!(
                 page,
                 "  {:<20}{:>12}",
                 name,
-                report.counts.get(name).copied().unwrap_or(0)
+                report.counts.get(*name).copied().unwrap_or(0)
             )?;
         }
     }

@@ -1,5 +1,6 @@
 //! Step 2: how good each author's reputation is, by the model or from a file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::BufRead;
 
@@ -85,14 +86,10 @@ impl Run {
             .register_table(&self.context, "user_reputations")
             .await?;
 
-        let duplicates: Vec<(String, i64)> =
-            single_row(self.context.sql(DUPLICATES).await?).await?;
+        let duplicates = single_row(self.context.sql(DUPLICATES).await?).await?;
         let used = single_row(self.context.sql(MESSAGES_USED).await?).await?;
-        let value = |values: &[(String, i64)], name: &str| -> i64 {
-            values
-                .iter()
-                .find(|(found, _)| found == name)
-                .map_or(0, |(_, value)| *value)
+        let value = |values: &BTreeMap<String, i64>, name: &str| -> i64 {
+            values.get(name).copied().unwrap_or(0)
         };
         let account = accounts
             .entry(Source::Message.name().to_string())
@@ -161,17 +158,17 @@ impl Run {
         let unfit = single_row(self.context.sql(GIVEN_UNFIT).await?)
             .await
             .with_context(unreadable)?;
-        if unfit.iter().any(|(_, count)| *count > 0) {
+        if unfit.values().any(|count| *count > 0) {
             bail!(
                 "--reputation-scores {shown}: {} rows have no user id from 1 to 2147483647 or no pred from 0 to 1",
-                unfit.iter().map(|(_, count)| count).sum::<i64>()
+                unfit.values().sum::<i64>()
             );
         }
         let twice = single_row(self.context.sql(GIVEN_TWICE).await?).await?;
-        if twice.iter().any(|(_, count)| *count > 0) {
+        if twice.values().any(|count| *count > 0) {
             bail!(
                 "--reputation-scores {shown}: {} users have more than one row",
-                twice.iter().map(|(_, count)| count).sum::<i64>()
+                twice.values().sum::<i64>()
             );
         }
         let parameters = self.job.options.parameters.values();

@@ -1,9 +1,11 @@
 //! A run's work folder: intermediate tables and the records of finished steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext, col};
@@ -106,23 +108,27 @@ impl WorkFolder {
     }
 }
 
-/// The single row of a frame as integers by column name.
-pub async fn single_row(frame: DataFrame) -> Result<Vec<(String, i64)>> {
-    let batches = frame.collect().await?;
+/// The single row of a frame as integers by column name, null as 0.
+pub async fn single_row(frame: DataFrame) -> Result<BTreeMap<String, i64>> {
+    numbers(&frame.collect().await?)
+}
+
+/// The single row of a result as integers by column name, null as 0.
+pub(crate) fn numbers(batches: &[RecordBatch]) -> Result<BTreeMap<String, i64>> {
     let batch = batches
         .iter()
         .find(|batch| batch.num_rows() == 1)
         .context("a query for one row gave none")?;
-    let mut values = Vec::new();
+    let mut values = BTreeMap::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let numbers = datafusion::arrow::compute::cast(column, &DataType::Int64)?;
+        let numbers = cast(column, &DataType::Int64)?;
         let numbers = numbers.as_primitive::<Int64Type>();
-        let value = if datafusion::arrow::array::Array::is_valid(numbers, 0) {
+        let value = if numbers.is_valid(0) {
             numbers.value(0)
         } else {
             0
         };
-        values.push((field.name().clone(), value));
+        values.insert(field.name().clone(), value);
     }
     Ok(values)
 }

@@ -93,17 +93,13 @@ impl DeltaLog {
                 Some(RETENTION),
             )
             .with_commit_properties(CommitProperties::default().with_max_retries(0))
-            .await
-            .map(drop)
-            .map_err(|error| WarehouseError::from_commit(self.name, error));
-        match created {
-            // Whoever won created the same table.
-            Ok(()) | Err(WarehouseError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
+            .await;
+        // Where another writer was faster, it created the same table, whatever this one was told.
+        match (self.load(None).await?, created) {
+            (Some(state), _) => Ok(state),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(_)) => Err(DeltaTableError::NotATable(self.name.to_owned()).into()),
         }
-        self.load(None)
-            .await?
-            .ok_or_else(|| DeltaTableError::NotATable(self.name.to_owned()).into())
     }
 
     /// Commits on top of `state`, or fails with [`WarehouseError::Conflict`]. Returns the version.

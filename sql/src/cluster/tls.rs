@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,6 +68,12 @@ pub enum TlsError {
     /// A server needs its own certificate.
     #[error("a server needs --tls-cert and --tls-key beside --tls-ca")]
     NoCertificate,
+    /// Anybody could go around TLS.
+    #[error(
+        "with TLS --bind-host must be one of the machine's addresses other than 127.0.0.1, where Ballista listens \
+         unencrypted"
+    )]
+    Unencrypted,
     /// A listener can't be opened.
     #[error("cannot listen on {address}")]
     Listen {
@@ -145,12 +151,31 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .map_err(failed)
 }
 
+/// Listens by TLS on each of `ports` of the address that a server was told, for the server itself on 127.0.0.1.
+///
+/// # Errors
+/// When the server would take its own unencrypted port for it, and as [`guard`].
+pub async fn guard_ports(
+    options: &TlsOptions,
+    public: IpAddr,
+    ports: &[u16],
+) -> Result<(), TlsError> {
+    if public == Ipv4Addr::LOCALHOST || public.is_unspecified() {
+        return Err(TlsError::Unencrypted);
+    }
+    for &port in ports {
+        let inside = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        guard(options, SocketAddr::from((public, port)), inside).await?;
+    }
+    Ok(())
+}
+
 /// Takes TLS connections at `from` and hands their bytes on to the same machine's `to`, for as long as the process
 /// lives.
 ///
 /// # Errors
 /// When the certificates are not fit or the address is taken.
-pub async fn guard(options: &TlsOptions, from: SocketAddr, to: SocketAddr) -> Result<(), TlsError> {
+async fn guard(options: &TlsOptions, from: SocketAddr, to: SocketAddr) -> Result<(), TlsError> {
     let acceptor = TlsAcceptor::from(Arc::new(options.server()?));
     let listener = TcpListener::bind(from)
         .await

@@ -173,7 +173,6 @@ impl Weights {
                     expected,
                 });
             }
-            // `!(≤)` rather than `>`: NaN must not pass.
             let unfit = values
                 .iter()
                 .position(|value| value.is_nan() || value.abs() > MAX_WEIGHT);

@@ -160,12 +160,62 @@ impl Model {
     /// # Errors
     /// A token that is no word's.
     pub fn millionths(&self, documents: &[&[u32]]) -> Result<Vec<i32>, ModelError> {
-        let logits = self.scorer().logits(documents)?;
+        self.millionths_by(self.scorer(), documents)
+    }
+
+    /// As [`Model::millionths`], by another backend for the same weights.
+    ///
+    /// # Errors
+    /// A token that is no word's, or a failure of the backend.
+    pub fn millionths_by(
+        &self,
+        scorer: &dyn Scorer,
+        documents: &[&[u32]],
+    ) -> Result<Vec<i32>, ModelError> {
+        let logits = scorer.logits(documents)?;
         let score = |(document, logit): (&&[u32], f32)| match document.is_empty() {
             true => 0,
             false => self.spec.calibration.millionths(logit),
         };
         Ok(documents.iter().zip(logits).map(score).collect())
+    }
+}
+
+/// Tokenized documents on their way to a [`Scorer`].
+#[derive(Debug, Default)]
+pub struct Documents {
+    tokens: Vec<u32>,
+    /// Where each document ends in `tokens`.
+    ends: Vec<usize>,
+}
+
+impl Documents {
+    /// Tokenizes one more cleaned document.
+    pub fn push(&mut self, model: &Model, clean_body: &[u8], clean_link_desc: &[u8]) {
+        model.tokenize(clean_body, clean_link_desc, &mut self.tokens);
+        self.ends.push(self.tokens.len());
+    }
+
+    /// Tokens of all documents.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The documents, as scorers take them.
+    #[must_use]
+    pub fn as_slices(&self) -> Vec<&[u32]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let spans = starts.zip(&self.ends);
+        spans
+            .map(|(start, &end)| self.tokens.get(start..end).unwrap_or(&[]))
+            .collect()
+    }
+
+    /// Forgets the documents, keeps the room.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.ends.clear();
     }
 }
 

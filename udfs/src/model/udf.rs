@@ -1,6 +1,6 @@
 //! `reputation(clean_body, clean_link_desc) → INT`: the model's score of a weekly document, in SQL.
 
-use super::Model;
+use super::{Documents, Model};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray as _, Int32Array, LargeStringArray, StringArray, StringViewArray,
 };
@@ -50,26 +50,13 @@ impl Reputation {
             );
         }
         let mut scores = Vec::with_capacity(rows);
-        let mut tokens = Vec::new();
-        let mut ends = Vec::new();
+        let mut documents = Documents::default();
         for row in 0..rows {
-            self.model
-                .tokenize(body.get(row), link_desc.get(row), &mut tokens);
-            ends.push(tokens.len());
-            if tokens.len() >= BATCH_TOKENS || row + 1 == rows {
-                let mut start = 0;
-                let documents: Vec<&[u32]> = ends
-                    .iter()
-                    .map(|&end| {
-                        tokens
-                            .get(std::mem::replace(&mut start, end)..end)
-                            .unwrap_or(&[])
-                    })
-                    .collect();
-                let batch = self.model.millionths(&documents);
+            documents.push(&self.model, body.get(row), link_desc.get(row));
+            if documents.tokens() >= BATCH_TOKENS || row + 1 == rows {
+                let batch = self.model.millionths(&documents.as_slices());
                 scores.extend(batch.map_err(|error| DataFusionError::External(Box::new(error)))?);
-                tokens.clear();
-                ends.clear();
+                documents.clear();
             }
         }
         Ok(Int32Array::from(scores))
