@@ -13,9 +13,9 @@ use crate::support::{Outcome, Place, program};
 /// Recommends everybody: so there is much to write.
 const EVERYBODY: &[&str] = &["--min-reputation", "0"];
 
-/// A day whose working tables are larger than one part of an upload, and what a run on disk makes of it.
+/// A day whose tables are larger than one part of an upload, and what a run on disk makes of it.
 static LARGE: LazyLock<(Place, String)> = LazyLock::new(|| {
-    let place = Place::generated(50_000, 1_500_000, 20_000);
+    let place = Place::generated(80_000, 2_600_000, 20_000);
     let id = place.run("warehouse", EVERYBODY).exits(0).run_id();
     (place, id)
 });
