@@ -12,9 +12,10 @@ use graph_recs_udfs::scan::Source;
 pub(crate) use super::accounts::{Account, Accounts, from_summary, settle, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
 pub(crate) use super::connections::{ENGAGEMENT_SOURCES, TALLY as CONNECTIONS_TALLY};
+pub(crate) use super::job::Job;
 pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};
 pub(crate) use super::reputation::DUPLICATES;
-pub(crate) use super::run::{Job, StepRecord};
+pub(crate) use super::run::StepRecord;
 pub(crate) use super::work::numbers;
 
 use super::accounts::unreadable_share;

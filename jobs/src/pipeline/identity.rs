@@ -9,7 +9,7 @@ use graph_recs_sql::input::Fingerprint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::run::Job;
+use super::job::Job;
 use super::work::WorkFolder;
 
 /// Name of the file with a run's identity.

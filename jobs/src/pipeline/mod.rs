@@ -9,6 +9,7 @@ mod checks;
 pub(crate) mod cluster_parts;
 mod connections;
 mod identity;
+mod job;
 mod meter;
 mod recommend;
 mod report;
@@ -19,7 +20,8 @@ mod work;
 
 pub use checks::{CheckResult, ChecksFailed, Severity, check_header};
 pub use identity::Changed;
+pub use job::{Job, JobOptions, start_of_day};
 pub use meter::{Cost, Meter};
 pub use report::{Report, SourceAccount, StepReport, render, render_checks};
-pub use run::{Job, JobOptions, Published, Run, Step, StepOutcome, start_of_day};
+pub use run::{Published, Run, Step, StepOutcome};
 pub use work::WorkFolder;

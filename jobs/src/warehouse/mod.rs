@@ -19,6 +19,8 @@ mod delta;
 mod error;
 mod lease;
 mod lock;
+#[cfg(test)]
+mod lock_tests;
 mod publish;
 mod runs;
 mod tables;
@@ -52,6 +54,9 @@ pub use tables::{Column, PerTable, Table};
 pub use writer::{DataFile, write_intermediate, write_parquet};
 
 use delta::DeltaLog;
+
+/// Name of the folder beside the runs' working folders that plans spill to.
+pub const SPILL: &str = "spill";
 
 /// A warehouse in a folder or under a prefix of an object store. Opening it writes nothing.
 #[derive(Debug, Clone)]
@@ -140,8 +145,8 @@ impl Warehouse {
         Ok(Path::from_iter(["_runs", run_id, name]))
     }
 
-    /// Removes what a run that was cut off left half written: on a local disk, files under their staging names
-    /// `<name>#<number>`. Only for the run that holds the lock.
+    /// Removes what runs that were cut off left: on a local disk, what their plans spilled, and of this run files
+    /// under their staging names `<name>#<number>`. Only for the run that holds the lock.
     ///
     /// # Errors
     /// [`WarehouseError::RunId`]; [`WarehouseError::Io`] when a file can't be removed.
@@ -150,6 +155,8 @@ impl Warehouse {
         let Ok(root) = self.url.to_file_path() else {
             return Ok(());
         };
+        // Usually there is none.
+        let _ = std::fs::remove_dir_all(root.join("_runs").join(SPILL));
         let folders = Table::ALL.iter().map(|table| table.name());
         for folder in folders.chain(["_runs"]) {
             // A folder that is not there has nothing half written.
