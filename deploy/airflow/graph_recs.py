@@ -2,7 +2,8 @@
 
 Two DAGs, of which one is to be switched on:
 
-* graph_recs_daily: a task a step, as `graph-recs --help` names them; the first two side by side.
+* graph_recs_daily: a task a step, as `graph-recs --help` names them; the first two side by side, or on a cluster, of which
+  each takes all executors, one after the other.
 * graph_recs_daily_one_task: the whole job in one task: fewer starts, the same results.
 
 The program finds its options in the worker's environment, GRAPH_RECS_INPUT, GRAPH_RECS_WAREHOUSE and whatever else it
@@ -28,6 +29,7 @@ PROGRAM = os.environ.get("GRAPH_RECS_PROGRAM", "graph-recs")
 START = os.environ.get("GRAPH_RECS_START_DATE")
 END = os.environ.get("GRAPH_RECS_END_DATE")
 POOL = os.environ.get("GRAPH_RECS_POOL", "default_pool")
+CLUSTER = os.environ.get("GRAPH_RECS_CLUSTER")
 
 NOT_THERE_YET = 4
 # Wrong usage, and a quality check that failed: trying again changes nothing.
@@ -125,8 +127,13 @@ def daily():
     def publish(**context):
         return step("publish", "--keep-later", **context)
 
-    side_by_side = [closest_connections(), reputation_scores()]
-    InputIsThere(task_id="input_is_there") >> side_by_side >> recommendations() >> checks() >> publish()
+    there, ranked = InputIsThere(task_id="input_is_there"), recommendations()
+    connections, reputations = closest_connections(), reputation_scores()
+    if CLUSTER:
+        there >> connections >> reputations >> ranked
+    else:
+        there >> [connections, reputations] >> ranked
+    ranked >> checks() >> publish()
 
 
 @dag(dag_id="graph_recs_daily_one_task", description="Whom to follow, in one task", **EVERY_DAY)

@@ -146,7 +146,9 @@ impl Job {
         log::run_begins(&id);
         telemetry::run_begins(&id, self.options.parameters.as_of.timestamp());
         let (warehouse, now) = (&self.warehouse, Utc::now());
-        let lock = match step {
+        // Each step has a cluster for itself: a driver ends what others have under way for its run.
+        let alone = step.filter(|_| self.options.cluster.is_none());
+        let lock = match alone {
             Some(step) => WarehouseLock::acquire_for_step(warehouse, &id, now, step.name()).await?,
             None => WarehouseLock::acquire(warehouse, &id, now).await?,
         };
