@@ -25,8 +25,9 @@ use crate::warehouse::{Warehouse, WarehouseLock};
 const CLOCK_OFF_AT_MOST: TimeDelta = TimeDelta::seconds(60);
 /// How long an executor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes on disk that a run may need for one byte of uncompressed input: working tables, results, what spills.
-const ROOM: u64 = 2;
+/// Bytes on disk that a run may need for one byte of exports: far more than tables take, for what spills and for a
+/// cluster's parsed records.
+const ROOM: u64 = 1;
 
 /// What was found, for people.
 type Finding = Result<String>;
