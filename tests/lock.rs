@@ -140,7 +140,7 @@ fn of_many_runs_at_once_one_publishes() {
 }
 
 #[test]
-fn a_warehouse_without_a_lock_is_refused() {
+fn a_warehouse_that_would_end_with_the_process_is_refused() {
     let place = Place::golden();
     let input = place.input().display().to_string();
     let options = [
@@ -153,5 +153,5 @@ fn a_warehouse_without_a_lock_is_refused() {
         &input,
     ];
     let outcome = graph_recs(options).exits(1);
-    outcome.says(&["memory:///w", "locked"]);
+    outcome.says(&["memory:///w", "memory", "s3://bucket/folder"]);
 }

@@ -264,7 +264,7 @@ pub fn with_scores(command: &mut Command) -> &mut Command {
 
 /// The bytes that a run published, by table and file.
 #[derive(PartialEq)]
-pub struct Published(BTreeMap<String, Vec<u8>>);
+pub struct Published(pub BTreeMap<String, Vec<u8>>);
 
 impl Published {
     /// Fails the test unless `other` is the same, byte for byte.

@@ -1,5 +1,5 @@
 //! The executor's data port: Ballista's Flight service, and beside it the question whether this executor is fit for
-//! a run.
+//! a run, and its figures for Prometheus.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,8 @@ pub fn serve(
         let router = Routes::new(flight)
             .into_axum_router()
             .route(FIT_PATH, get(alive))
-            .route(FIT_PATH, post(fit));
+            .route(FIT_PATH, post(fit))
+            .route("/metrics", get(metrics));
         let listener = tokio::net::TcpListener::bind(address).await?;
         axum::serve(listener, router)
             .with_graceful_shutdown(async move { shutdown.recv().await })
@@ -47,4 +48,11 @@ async fn fit(Json(needs): Json<Needs>) -> Result<(), (StatusCode, String)> {
         .met()
         .await
         .map_err(|lacking| (StatusCode::CONFLICT, lacking))
+}
+
+/// Memory, processor time and files of the process, as Prometheus asks for them.
+async fn metrics() -> Result<String, (StatusCode, String)> {
+    prometheus::TextEncoder::new()
+        .encode_to_string(&prometheus::gather())
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

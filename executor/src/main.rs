@@ -28,6 +28,9 @@ struct Options {
     ballista: Config,
     #[command(flatten)]
     tls: TlsOptions,
+    /// What log lines look like: text, or json for one object a line
+    #[arg(long, env = "GRAPH_RECS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
 }
 
 /// Plans are read and run by recursion.
@@ -61,12 +64,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let tls = options.tls;
     let mut config: ExecutorProcessConfig = options.ballista.try_into()?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(
             &config.special_mod_log_level,
         ))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match options.log_format.as_str() {
+        "json" => log.json().init(),
+        _ => log.init(),
+    }
     // The build at the head of the id lets a driver see strangers in the scheduler's list.
     config.executor_id = format!("{}.{}", build(), config.executor_id);
     config.override_function_registry = Some(Arc::new(functions()?));

@@ -6,13 +6,16 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::DatabaseUrl;
+use crate::log::LogFormat;
 
 mod cluster;
 mod model;
+mod operations;
 mod values;
 
 pub use cluster::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, SchedulerArgs};
 pub use model::{ScoreOptions, TrainCommandOptions, WhyOptions};
+pub use operations::{BackfillOptions, CleanOptions, DoctorOptions, Organ, TelemetryOptions};
 use values::{parse_date, parse_share, parse_size, parse_time};
 
 /// Tells a social trading platform whom each of its users should follow, and why.
@@ -44,6 +47,17 @@ pub struct Cli {
         help_heading = "Options of every command"
     )]
     pub log: String,
+    /// What log lines look like
+    #[arg(
+        long,
+        global = true,
+        env = "GRAPH_RECS_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Options of every command"
+    )]
+    pub log_format: LogFormat,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -72,10 +86,16 @@ pub enum Command {
     Generate(GenerateOptions),
     /// Show a user's closest connections, recommendations, and the reasons for each
     Explain(ExplainOptions),
+    /// Run the daily job for several days, in their order; days that are done are passed over
+    Backfill(BackfillOptions),
     /// List the published runs
     Runs(WarehouseOptions),
     /// Make an earlier published run the current one again
     Rollback(RollbackOptions),
+    /// Remove the files of old runs
+    Clean(CleanOptions),
+    /// Check input, warehouse, database, cluster, model, clock and disk, and say what to do
+    Doctor(DoctorOptions),
     /// Ask the warehouse, and a day's raw exports, anything in SQL
     Sql(SqlOptions),
     /// Train the reputation model
@@ -93,7 +113,7 @@ pub enum Command {
 }
 
 /// Options of the daily job and of its steps.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RunOptions {
     /// Folder of the raw exports, or the folder above the dated ones (see --date)
     #[arg(long, env = "GRAPH_RECS_INPUT", value_name = "DIR")]
@@ -107,6 +127,12 @@ pub struct RunOptions {
     /// Folder of the warehouse; made when it is not there
     #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
     pub warehouse: Option<String>,
+    /// A file that the day's folder must have before it counts as there, like _SUCCESS: its writer adds it last
+    #[arg(long, env = "GRAPH_RECS_READY_FILE", value_name = "NAME")]
+    pub ready_file: Option<String>,
+    /// Publish behind a run of a later day: readers stay with the later one
+    #[arg(long, env = "GRAPH_RECS_KEEP_LATER", value_parser = clap::builder::FalseyValueParser::new())]
+    pub keep_later: bool,
     /// CSV file (header user_id,pred) to take reputation scores from instead of from the model
     #[arg(
         long,
@@ -148,6 +174,9 @@ pub struct RunOptions {
     /// Print one JSON object as the last line on standard output instead of the report
     #[arg(long, env = "GRAPH_RECS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
+    /// Figures and spans
+    #[command(flatten)]
+    pub telemetry: TelemetryOptions,
     /// A cluster to work on. Last: its heading goes for all that follows
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -27,6 +27,9 @@ struct Options {
     ballista: Config,
     #[command(flatten)]
     tls: TlsOptions,
+    /// What log lines look like: text, or json for one object a line
+    #[arg(long, env = "GRAPH_RECS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -41,12 +44,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             arg.default_value("1")
         });
     let options = Options::from_arg_matches(&command.get_matches())?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(
             &options.ballista.log_level_setting,
         ))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match options.log_format.as_str() {
+        "json" => log.json().init(),
+        _ => log.init(),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

@@ -7,10 +7,12 @@ use chrono::NaiveDate;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
 use graph_recs_udfs::scan::Source;
+use graph_recs_udfs::stores::{self, StoreError};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Why the input cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,30 @@ pub enum InputError {
         /// The folder they are in.
         folder: String,
     },
+    /// The file that says that the exports are finished is not there yet.
+    #[error(
+        "input folder {folder} has no {marker} yet (--ready-file): is the day's export finished?"
+    )]
+    NotReady {
+        /// The folder.
+        folder: String,
+        /// Name of the file.
+        marker: String,
+    },
+    /// The store that the input lies in cannot be set up.
+    #[error("input folder {folder}")]
+    NoStore {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// The files are others than when the run began.
+    #[error(
+        "the exports changed while the run read them: nothing was published. Are they still being written? Give the same \
+         command again when they are finished"
+    )]
+    Changed,
     /// The folder cannot be listed.
     #[error("input folder {folder} cannot be read")]
     Unreadable {
@@ -89,14 +115,22 @@ pub struct Input {
     store_url: ObjectStoreUrl,
     root: Path,
     files: Vec<(Source, Vec<ObjectMeta>)>,
+    /// Names of the files that lie directly in the folder.
+    names: Vec<String>,
 }
 
 impl Input {
     /// Looks for the sources in `<location>/<YYYYMMDD>/` when `date` is given and that folder is there, otherwise
-    /// in `location` itself.
+    /// in `location` itself: a path, or a URL of an object store.
+    ///
+    /// # Errors
+    /// [`InputError`].
     pub async fn open(location: &str, date: Option<NaiveDate>) -> Result<Self, InputError> {
-        let base = FilePath::new(location);
-        let dated = date.map(|date| base.join(date.format("%Y%m%d").to_string()));
+        if stores::is_remote(location) {
+            return Self::open_remote(location, date).await;
+        }
+        let base = FilePath::new(location.strip_prefix("file://").unwrap_or(location));
+        let dated = date.map(|date| base.join(day_folder(date)));
         let folder = match dated {
             Some(dated) if dated.is_dir() => dated,
             Some(dated) if !base.is_dir() || !holds_a_source(base) => {
@@ -110,30 +144,100 @@ impl Input {
         let absolute = folder.canonicalize().map_err(|_| InputError::NoFolder {
             folder: shown.clone(),
         })?;
-        let unreadable = |cause| InputError::Unreadable {
-            folder: shown.clone(),
-            cause,
-        };
-        let root = Path::from_absolute_path(&absolute).map_err(|error| unreadable(error.into()))?;
+        let root = Path::from_absolute_path(&absolute)
+            .map_err(|error| unreadable(&shown, error.into()))?;
         let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
-        let mut listed: Vec<ObjectMeta> = store
-            .list(Some(&root))
-            .try_collect()
+        let listed = list(&store, &root)
             .await
-            .map_err(unreadable)?;
-        listed.sort_by(|a, b| a.location.cmp(&b.location));
+            .map_err(|error| unreadable(&shown, error))?;
+        Self::from_listed(shown, ObjectStoreUrl::local_filesystem(), root, listed)
+    }
+
+    /// Stores have no folders: one is there when something is in it.
+    async fn open_remote(location: &str, date: Option<NaiveDate>) -> Result<Self, InputError> {
+        let location = location.trim_end_matches('/');
+        let no_store = |source| InputError::NoStore {
+            folder: location.to_string(),
+            source,
+        };
+        let url = Url::parse(location).map_err(|error| {
+            no_store(StoreError::Url {
+                url: location.to_string(),
+                reason: error.to_string(),
+            })
+        })?;
+        let (store, base) = stores::open(&url).map_err(no_store)?;
+        let mut shown = location.to_string();
+        let (mut root, mut listed) = (base.clone(), Vec::new());
+        if let Some(date) = date {
+            root = base.clone().join(day_folder(date));
+            shown = format!("{location}/{}", day_folder(date));
+            listed = list(&store, &root)
+                .await
+                .map_err(|error| unreadable(&shown, error))?;
+        }
+        if listed.is_empty() {
+            let beside = list(&store, &base)
+                .await
+                .map_err(|error| unreadable(location, error))?;
+            let is_source = |file: &ObjectMeta| {
+                let first = file
+                    .location
+                    .prefix_match(&base)
+                    .and_then(|mut parts| parts.next());
+                first.is_some_and(|first| is_named_as_source(first.as_ref()))
+            };
+            if !beside.iter().any(is_source) {
+                return Err(InputError::NoFolder { folder: shown });
+            }
+            (root, listed, shown) = (base, beside, location.to_string());
+        }
+        let store_url = format!("{}://{}/", url.scheme(), url.authority());
+        let store_url = ObjectStoreUrl::parse(store_url).map_err(|error| {
+            no_store(StoreError::Url {
+                url: location.to_string(),
+                reason: error.to_string(),
+            })
+        })?;
+        Self::from_listed(shown, store_url, root, listed)
+    }
+
+    fn from_listed(
+        folder: String,
+        store_url: ObjectStoreUrl,
+        root: Path,
+        listed: Vec<ObjectMeta>,
+    ) -> Result<Self, InputError> {
         let mut files = Vec::new();
         for source in Source::ALL {
-            let found = files_of(source, &root, &listed, &shown)?;
+            let found = files_of(source, &root, &listed, &folder)?;
             if !found.is_empty() {
                 files.push((source, found));
             }
         }
+        let in_root = |file: &ObjectMeta| {
+            let mut parts = file.location.prefix_match(&root)?;
+            let name = parts.next()?.as_ref().to_string();
+            parts.next().is_none().then_some(name)
+        };
+        let names = listed.iter().filter_map(in_root).collect();
         Ok(Self {
-            folder: shown,
-            store_url: ObjectStoreUrl::local_filesystem(),
+            folder,
+            store_url,
             root,
             files,
+            names,
+        })
+    }
+
+    /// Fails while there is no file `marker` in the folder: whoever writes the exports adds it last.
+    pub fn require_marker(&self, marker: &str) -> Result<(), InputError> {
+        if self.names.iter().any(|name| name == marker) {
+            return Ok(());
+        }
+        Err(InputError::NotReady {
+            folder: self.folder.clone(),
+            marker: marker.to_string(),
         })
     }
 
@@ -227,21 +331,54 @@ impl Input {
     }
 }
 
+/// The name of a day's folder.
+fn day_folder(date: NaiveDate) -> String {
+    date.format("%Y%m%d").to_string()
+}
+
+fn unreadable(folder: &str, cause: object_store::Error) -> InputError {
+    InputError::Unreadable {
+        folder: folder.to_string(),
+        cause,
+    }
+}
+
+/// The files in a folder and in those of its folders that are named as sources, by name: other days' folders beside
+/// them are not looked into.
+async fn list(
+    store: &Arc<dyn ObjectStore>,
+    root: &Path,
+) -> Result<Vec<ObjectMeta>, object_store::Error> {
+    let top = store.list_with_delimiter(Some(root)).await?;
+    let mut listed = top.objects;
+    for folder in top.common_prefixes {
+        if folder.filename().is_some_and(is_named_as_source) {
+            listed.extend(store.list(Some(&folder)).try_collect::<Vec<_>>().await?);
+        }
+    }
+    for file in &mut listed {
+        if file.e_tag.is_none() {
+            // Some stores do not tell in a listing which contents a file has.
+            *file = store.head(&file.location).await?;
+        }
+    }
+    listed.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(listed)
+}
+
+fn is_named_as_source(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    Source::ALL.iter().any(|source| source.file_stem() == stem)
+}
+
 /// Whether a folder has a file or folder named as some source.
 fn holds_a_source(folder: &FilePath) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
     };
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        let stem = name
-            .to_string_lossy()
-            .split('.')
-            .next()
-            .unwrap_or_default()
-            .to_string();
-        Source::ALL.iter().any(|source| source.file_stem() == stem)
-    })
+    entries
+        .flatten()
+        .any(|entry| is_named_as_source(&entry.file_name().to_string_lossy()))
 }
 
 /// The files of one source among all that are listed under `root`.

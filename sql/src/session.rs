@@ -19,6 +19,7 @@ use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::{RecordTable, Source};
 use tokio::sync::OnceCell;
 
+use crate::cluster::Stores;
 use crate::input::Input;
 use crate::plans::{Plan, plan};
 
@@ -50,7 +51,8 @@ impl Default for Engine {
 impl Engine {
     /// A session with all functions, `reputation` scoring with `model`.
     pub fn session(&self, model: Arc<Model>) -> Result<SessionContext> {
-        let mut runtime = RuntimeEnvBuilder::new();
+        let mut runtime =
+            RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(Stores::default()));
         if let Some(bytes) = self.memory_limit {
             let consumers_named = std::num::NonZeroUsize::MIN.saturating_add(4);
             let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), consumers_named);
@@ -68,7 +70,7 @@ impl Engine {
 
     /// As [`Engine::session`], with plans that can be sent to other processes.
     pub fn travelling(&self, model: Arc<Model>) -> Result<SessionContext> {
-        let context = SessionContext::new_with_config(self.travelling_config());
+        let context = reader(self.travelling_config())?;
         register_functions(&mut *context.state_ref().write(), &model)?;
         Ok(context)
     }
@@ -107,6 +109,19 @@ impl Engine {
         optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
         config
     }
+}
+
+/// A session without functions of ours that reads what lies in any store: for looking at published tables.
+///
+/// # Errors
+/// Errors of DataFusion.
+pub fn reader(config: SessionConfig) -> Result<SessionContext> {
+    let stores = Arc::new(Stores::default());
+    let runtime = RuntimeEnvBuilder::new().with_object_store_registry(stores);
+    Ok(SessionContext::new_with_config_rt(
+        config,
+        runtime.build_arc()?,
+    ))
 }
 
 /// Makes all functions known to a session, `reputation` scoring with `model`.

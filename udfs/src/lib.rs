@@ -9,6 +9,7 @@ mod by_reference;
 pub mod model;
 pub mod records;
 pub mod scan;
+pub mod stores;
 pub mod text;
 
 pub use by_reference::ByReference;

@@ -63,6 +63,11 @@ pub async fn publish(
 }
 
 impl InDatabase {
+    /// What it took.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
     /// For `--json`.
     pub fn json(&self) -> Value {
         let (outcome, current) = match &self.loaded.outcome {

@@ -73,6 +73,8 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         model: None,
         engine: options.engine.engine(),
         cluster: None,
+        ready_file: None,
+        keep_later: false,
     })
     .await?;
     let run = job.start(Progress::new()).await?;

@@ -5,6 +5,7 @@ use datafusion::arrow::array::{Array, AsArray, Decimal128Array, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{Float64Type, Int32Type};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use graph_recs_sql::session;
 
 use crate::cli::ExplainOptions;
 use crate::warehouse::{Publication, Table, Warehouse};
@@ -32,7 +33,7 @@ pub async fn page(
     user: i32,
     closest: usize,
 ) -> Result<String> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    let context = session::reader(SessionConfig::new().with_target_partitions(2))?;
     for table in Table::ALL {
         let provider = warehouse
             .table_provider(table, *run.versions.get(table))

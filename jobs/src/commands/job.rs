@@ -5,12 +5,16 @@ use chrono::{DateTime, NaiveDate, Utc};
 use graph_recs_sql::Parameters;
 use graph_recs_sql::parameters::default_anchor;
 use serde_json::json;
+use tracing::warn;
 
-use super::database;
-use crate::cli::RunOptions;
+use super::database::{self, InDatabase};
+use crate::cli::{RunOptions, TelemetryOptions};
 use crate::database::Database;
-use crate::pipeline::{Job, JobOptions, Published, Run, Step, StepOutcome, render, start_of_day};
+use crate::pipeline::{
+    Changed, Job, JobOptions, Published, Run, Step, StepOutcome, render, start_of_day,
+};
 use crate::progress::Progress;
+use crate::telemetry::{self, Watch};
 use crate::warehouse::PublicationKind;
 
 /// The whole job.
@@ -19,6 +23,25 @@ pub async fn run(options: RunOptions) -> Result<()> {
     if options.cluster.detach {
         return super::cluster::detach(options).await;
     }
+    let telemetry = options.telemetry.clone();
+    // The answer comes last: programs read the last line.
+    let done = watched(&telemetry, true, complete(options)).await?;
+    done.tell(json).await
+}
+
+/// A run that is published.
+pub struct Complete {
+    run: Run,
+    /// What publishing it did.
+    pub published: Published,
+    /// Whether it is the one that readers see.
+    pub current: bool,
+    loaded: Option<InDatabase>,
+}
+
+/// All steps and the publication.
+pub async fn complete(options: RunOptions) -> Result<Complete> {
+    let json = options.json;
     let database = database::open(&options.database)?;
     let run = start(options).await?;
     let outcome = run.all().await;
@@ -26,24 +49,31 @@ pub async fn run(options: RunOptions) -> Result<()> {
         run.keep_report().await?;
     }
     run.ended(outcome.as_ref().err()).await?;
+    let report = run.report().await?;
+    telemetry::reported(&report);
     if !json {
         // A run that fails shows how far it came, above its error.
-        print!("{}", render(&run.report().await?));
+        print!("{}", render(&report));
     }
-    finish(&run, outcome?, database, json).await
+    load(run, outcome?, database).await
 }
 
 /// One step.
 pub async fn step(options: RunOptions, step: Step) -> Result<()> {
-    let json = options.json;
-    let run = start(options).await?;
-    let outcome = run.step(step).await;
-    run.ended(outcome.as_ref().err()).await?;
-    let report = run.report().await?;
-    if !json {
-        print!("{}", render(&report));
-    }
-    let done = match outcome? {
+    let (json, telemetry) = (options.json, options.telemetry.clone());
+    let work = async {
+        let job = Job::open(job_options(options)?).await?;
+        let run = job.start_step(step, Progress::new()).await?;
+        let outcome = run.step(step).await;
+        run.ended(outcome.as_ref().err()).await?;
+        let report = run.report().await?;
+        if !json {
+            print!("{}", render(&report));
+        }
+        Ok((run, outcome?, report))
+    };
+    let (run, outcome, report) = watched(&telemetry, false, work).await?;
+    let done = match outcome {
         StepOutcome::Done => "done",
         StepOutcome::FoundDone => "was done already",
     };
@@ -61,10 +91,44 @@ pub async fn step(options: RunOptions, step: Step) -> Result<()> {
 /// The publication.
 pub async fn publish(options: RunOptions) -> Result<()> {
     let json = options.json;
-    let database = database::open(&options.database)?;
-    let run = start(options).await?;
-    let published = run.publish().await?;
-    finish(&run, published, database, json).await
+    let telemetry = options.telemetry.clone();
+    let work = async {
+        let database = database::open(&options.database)?;
+        let run = start(options).await?;
+        let published = run.publish().await?;
+        telemetry::reported(&run.report().await?);
+        load(run, published, database).await
+    };
+    watched(&telemetry, true, work).await?.tell(json).await
+}
+
+/// Does `work` and tells those who watch how it ended: figures of `whole` runs, spans of all.
+pub async fn watched<T>(
+    telemetry: &TelemetryOptions,
+    whole: bool,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if let Some(address) = &telemetry.metrics_listen {
+        telemetry::listen(address).await?;
+    }
+    let outcome = work.await;
+    telemetry::run_ended(outcome.as_ref().err().map_or(0, crate::app::exit_code));
+    let board = telemetry::snapshot();
+    // Whoever watches must not make a run fail.
+    if let Some(file) = telemetry.metrics_file.as_ref().filter(|_| whole)
+        && let Err(error) = telemetry::write(&board, file)
+    {
+        warn!("{error:#}");
+    }
+    if let Some(endpoint) = telemetry
+        .otlp_endpoint
+        .as_ref()
+        .filter(|url| !url.is_empty())
+        && let Err(error) = telemetry::send(&board, endpoint).await
+    {
+        warn!("{error:#}");
+    }
+    outcome
 }
 
 /// The quality checks of a run, and those of what the database has, at any time later also without the run's input.
@@ -87,44 +151,70 @@ async fn start(options: RunOptions) -> Result<Run> {
         .await
 }
 
-async fn finish(
-    run: &Run,
-    published: Published,
-    database: Option<Database>,
-    json: bool,
-) -> Result<()> {
+/// Publishes to the database, too.
+async fn load(run: Run, published: Published, database: Option<Database>) -> Result<Complete> {
     let current = run.is_current().await?;
-    let already = published == Published::Already;
-    let loaded = match database {
+    // The database has the current run only: a run that is published behind it stays out.
+    let wanted = current || !run.keeps_later();
+    let loaded = match database.filter(|_| wanted) {
         Some(database) => {
             let (warehouse, progress) = (run.warehouse(), run.progress());
             let kind = PublicationKind::Publish;
-            Some(database::publish(&database, warehouse, run.id(), kind, progress).await?)
+            let watch = Watch::start("postgresql");
+            let loaded = database::publish(&database, warehouse, run.id(), kind, progress).await;
+            watch.done(loaded.as_ref().map(InDatabase::cost));
+            Some(loaded?)
         }
         None => None,
     };
-    if json {
-        let report = run.report().await?;
-        println!(
-            "{}",
-            json!({ "run_id": run.id(), "published": true, "already_published": already, "current": current,
-                    "database": loaded.map(|loaded| loaded.json()), "report": report })
-        );
-    } else {
-        let id = run.id();
-        match (already, current) {
-            (false, _) => println!("\nrun {id} is published and current"),
+    Ok(Complete {
+        run,
+        published,
+        current,
+        loaded,
+    })
+}
+
+impl Complete {
+    /// The run's name.
+    pub fn run_id(&self) -> &str {
+        self.run.id()
+    }
+
+    /// How the run differs from what was published of its day before.
+    pub fn changed(&self) -> Option<&Changed> {
+        self.run.changed()
+    }
+
+    /// Says what was done.
+    async fn tell(&self, json: bool) -> Result<()> {
+        let id = self.run.id();
+        let already = self.published == Published::Already;
+        if json {
+            let report = self.run.report().await?;
+            println!(
+                "{}",
+                json!({ "run_id": id, "published": true, "already_published": already, "current": self.current,
+                        "database": self.loaded.as_ref().map(InDatabase::json), "report": report })
+            );
+            return Ok(());
+        }
+        match (already, self.current) {
+            (false, true) => println!("\nrun {id} is published and current"),
+            (false, false) => {
+                println!("\nrun {id} is published; a run of a later day stays current")
+            }
             (true, true) => println!("\nrun {id} was published before: nothing changed"),
             (true, false) => println!(
                 "\nrun {id} was published before, and another run is current: nothing changed; \
                  `graph-recs rollback --to {id}` makes it current again"
             ),
         }
-        if let Some(loaded) = loaded {
+        if let Some(loaded) = &self.loaded {
             loaded.print(id);
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The job that the options describe.
@@ -150,6 +240,8 @@ pub fn job_options(options: RunOptions) -> Result<JobOptions> {
         model: options.model,
         engine: options.engine.engine(),
         cluster: super::cluster::options(options.cluster),
+        ready_file: options.ready_file,
+        keep_later: options.keep_later,
     })
 }
 

@@ -1,8 +1,11 @@
 //! The commands of the command line.
 
+mod backfill;
+mod clean;
 mod cluster;
 mod database;
 mod demo;
+mod doctor;
 mod explain;
 mod job;
 mod runs;
@@ -13,7 +16,9 @@ mod why;
 
 use anyhow::Result;
 
-use crate::cli::{Command, EngineOptions};
+use graph_recs_udfs::stores::is_remote;
+
+use crate::cli::{Command, EngineOptions, RunOptions};
 use crate::pipeline::Step;
 
 /// Carries out a command.
@@ -25,6 +30,9 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Recommend(options) => job::step(options, Step::Recommendations).await,
         Command::Check(options) => job::check(options).await,
         Command::Publish(options) => job::publish(options).await,
+        Command::Backfill(options) => backfill::run(options).await,
+        Command::Clean(options) => clean::run(options).await,
+        Command::Doctor(options) => doctor::run(options).await,
         Command::Migrate(options) => database::migrate(options).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Generate(options) => demo::generate(&options),
@@ -41,19 +49,37 @@ pub async fn run(command: Command) -> Result<()> {
     }
 }
 
-/// Whether a command has connections, to a cluster or to PostgreSQL.
-pub fn has_connections(command: &Command) -> bool {
+/// The options of the daily job, when a command has them.
+pub fn run_options(command: &Command) -> Option<&RunOptions> {
     match command {
         Command::Run(options)
         | Command::ClosestConnections(options)
         | Command::ReputationScores(options)
         | Command::Recommend(options)
         | Command::Check(options)
-        | Command::Publish(options) => {
-            options.cluster.cluster.is_some() || options.database.database_url.is_some()
-        }
+        | Command::Publish(options) => Some(options),
+        Command::Backfill(options) => Some(&options.run),
+        Command::Doctor(options) => Some(&options.run),
+        _ => None,
+    }
+}
+
+/// Whether a command has connections, to a cluster, to PostgreSQL or to a store.
+pub fn has_connections(command: &Command) -> bool {
+    let remote = |location: &Option<String>| location.as_deref().is_some_and(is_remote);
+    if let Some(options) = run_options(command) {
+        return options.cluster.cluster.is_some()
+            || options.database.database_url.is_some()
+            || options.telemetry.metrics_listen.is_some()
+            || remote(&options.input)
+            || remote(&options.warehouse);
+    }
+    match command {
         Command::Demo(options) => options.database.database_url.is_some(),
-        Command::Rollback(options) => options.database.database_url.is_some(),
+        Command::Rollback(options) => {
+            options.database.database_url.is_some() || is_remote(&options.warehouse.warehouse)
+        }
+        Command::Clean(options) => is_remote(&options.warehouse.warehouse),
         Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) => true,
         _ => false,
     }
@@ -62,16 +88,10 @@ pub fn has_connections(command: &Command) -> bool {
 /// The threads that a command asks for.
 pub fn threads(command: &Command) -> usize {
     let engine: Option<&EngineOptions> = match command {
-        Command::Run(options)
-        | Command::ClosestConnections(options)
-        | Command::ReputationScores(options)
-        | Command::Recommend(options)
-        | Command::Check(options)
-        | Command::Publish(options) => Some(&options.engine),
         Command::Demo(options) => Some(&options.engine),
         Command::Sql(options) => Some(&options.engine),
         Command::Train(options) => Some(&options.engine),
-        _ => None,
+        other => run_options(other).map(|options| &options.engine),
     };
     engine.map_or_else(
         || graph_recs_sql::Engine::default().threads,

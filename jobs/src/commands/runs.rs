@@ -69,7 +69,7 @@ pub async fn list(options: WarehouseOptions) -> Result<()> {
 pub async fn rollback(options: RollbackOptions) -> Result<()> {
     let database = database::open(&options.database)?;
     let warehouse = Arc::new(Warehouse::open(&options.warehouse.warehouse)?);
-    let _lock = WarehouseLock::acquire(&warehouse, &options.to, Utc::now())?;
+    let _lock = WarehouseLock::acquire(&warehouse, &options.to, Utc::now()).await?;
     let publications = warehouse.publications().await?;
     let earlier = publications
         .iter()

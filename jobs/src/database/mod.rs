@@ -15,6 +15,7 @@ mod copy;
 mod error;
 mod load;
 mod migrate;
+mod probe;
 mod publish;
 mod slots;
 mod table;
@@ -29,6 +30,7 @@ use sqlx::{ConnectOptions, Connection, Postgres, SqlSafeStr, Transaction};
 pub use checks::Checked;
 pub use error::DatabaseError;
 pub use migrate::newest;
+pub use probe::Probe;
 pub use publish::{Loaded, Outcome};
 pub use url::{DatabaseUrl, VARIABLE, hide_url};
 

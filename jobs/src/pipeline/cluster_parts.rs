@@ -12,14 +12,15 @@ use graph_recs_udfs::scan::Source;
 pub(crate) use super::accounts::{Account, Accounts, from_summary, settle, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
 pub(crate) use super::connections::{ENGAGEMENT_SOURCES, TALLY as CONNECTIONS_TALLY};
+pub(crate) use super::job::Job;
 pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};
 pub(crate) use super::reputation::DUPLICATES;
-pub(crate) use super::run::{Job, StepRecord};
+pub(crate) use super::run::StepRecord;
 pub(crate) use super::work::numbers;
 
 use super::accounts::unreadable_share;
 use crate::cluster::Cluster;
-use crate::warehouse::{DataFile, Table, Warehouse};
+use crate::warehouse::{DataFile, Table};
 
 impl StepRecord {
     /// Adds a file of a published table.
@@ -35,11 +36,6 @@ impl Job {
     /// The day's exports.
     pub(crate) fn input(&self) -> &graph_recs_sql::Input {
         &self.input
-    }
-
-    /// The warehouse.
-    pub(crate) fn warehouse(&self) -> &Warehouse {
-        &self.warehouse
     }
 
     /// The model.

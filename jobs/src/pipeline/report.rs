@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Accounts, is_unreadable};
 use super::checks::{CHECK_RESULTS, CheckResult, Severity};
+use super::identity::Changed;
 use super::recommend::FATES;
 use super::run::{Run, Step, counted};
 use crate::warehouse::Table;
@@ -34,6 +35,9 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Results of the quality checks.
     pub checks: Vec<CheckResult>,
+    /// How the run differs from the one that was published of the same day before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
 }
 
 /// The records of one source.
@@ -69,6 +73,7 @@ impl Report {
             rows: BTreeMap::new(),
             steps: Vec::new(),
             checks: Vec::new(),
+            changed: run.changed.clone(),
         };
         for step in [
             Step::ClosestConnections,
@@ -133,6 +138,16 @@ fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
         report.run_id,
         report.parameters.as_of.format("%Y-%m-%d %H:%M:%S UTC")
     )?;
+    if let Some(changed) = &report.changed {
+        let since = &changed.since;
+        writeln!(
+            page,
+            "\nrun {since} was published for this day before; since then:"
+        )?;
+        for what in &changed.what {
+            writeln!(page, "  {what}")?;
+        }
+    }
     writeln!(
         page,
         "\n{:<22}{:>12}{:>12}{:>12}  left out by reason",

@@ -1,54 +1,28 @@
-//! A run: its identity, its steps in their order, and going on where it was cut off.
+//! A run: its steps in their order, and going on where it was cut off.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::Utc;
 use datafusion::prelude::SessionContext;
-use graph_recs_sql::cluster::RESULTS_VERSION;
-use graph_recs_sql::input::Fingerprint;
-use graph_recs_sql::{Engine, Input, Parameters, session};
-use graph_recs_udfs::model::Model;
-use graph_recs_udfs::scan::Source;
+use graph_recs_sql::session;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::accounts::Accounts;
 use super::checks::CheckResult;
+use super::identity::Changed;
+use super::job::Job;
 use super::meter::{Cost, Meter};
 use super::report::Report;
 use super::work::WorkFolder;
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::Cluster;
 use crate::progress::{Progress, StepBar};
+use crate::telemetry::Watch;
 use crate::warehouse::{
     Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock, write_parquet,
 };
-
-/// What a job is asked to do.
-#[derive(Clone, Debug)]
-pub struct JobOptions {
-    /// Input folder, or the folder above the dated ones.
-    pub input: String,
-    /// The day, when given.
-    pub date: Option<NaiveDate>,
-    /// Warehouse folder.
-    pub warehouse: String,
-    /// What decides the results beside input and model.
-    pub parameters: Parameters,
-    /// The share of unreadable records, 0 to 1, over which a source fails the run.
-    pub max_bad_share: f64,
-    /// Scores to take from a file instead of from the model.
-    pub reputation_scores: Option<PathBuf>,
-    /// A model folder instead of the shipped model.
-    pub model: Option<String>,
-    /// Threads and memory.
-    pub engine: Engine,
-    /// The cluster to work on; this process alone without one.
-    pub cluster: Option<ClusterOptions>,
-}
 
 /// A step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,29 +93,9 @@ pub enum Published {
     Already,
 }
 
-/// All that decides a run's results: two runs with the same identity are the same run.
-#[derive(Serialize, Deserialize)]
-struct Identity<'a> {
-    /// Raised when a change of the program changes results.
-    results_version: u32,
-    #[serde(borrow)]
-    parameters: std::borrow::Cow<'a, Parameters>,
-    input: Vec<Fingerprint>,
-    model: Option<String>,
-    given_scores: Option<String>,
-}
-
 /// Name of the file with what a step counted in its sources before it went on.
 pub(super) fn counted(step: Step) -> String {
     format!("{}.counted", step.name())
-}
-
-/// A job with its input found, its model loaded and its warehouse opened.
-pub struct Job {
-    pub(super) options: JobOptions,
-    pub(super) input: Input,
-    pub(super) warehouse: Arc<Warehouse>,
-    pub(super) model: Arc<Model>,
 }
 
 /// A run under way. The warehouse is locked for as long as it lives.
@@ -152,97 +106,10 @@ pub struct Run {
     pub(super) context: SessionContext,
     pub(super) progress: Progress,
     pub(super) cluster: Option<Cluster>,
-    suspended: OnceCell<()>,
-    _lock: WarehouseLock,
-}
-
-impl Job {
-    /// Finds the input, loads the model and opens the warehouse.
-    ///
-    /// # Errors
-    /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
-    pub async fn open(options: JobOptions) -> Result<Self> {
-        let input = Input::open(&options.input, options.date).await?;
-        input.require(&needed_sources(&options))?;
-        let model = Model::open(options.model.as_deref()).await?;
-        let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
-        Ok(Self {
-            options,
-            input,
-            warehouse,
-            model,
-        })
-    }
-
-    /// The sources that the job reads.
-    pub(super) fn sources(&self) -> Vec<Source> {
-        needed_sources(&self.options)
-    }
-
-    /// The model's hash, when the job scores with it.
-    pub(crate) fn model_hash(&self) -> Option<String> {
-        self.options
-            .reputation_scores
-            .is_none()
-            .then(|| self.model.hash().to_string())
-    }
-
-    /// The run's name: its as-of and a hash of all that decides its results.
-    pub fn run_id(&self) -> Result<String> {
-        let given_scores = match &self.options.reputation_scores {
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| {
-                    format!("--reputation-scores {} cannot be read", file.display())
-                })?;
-                Some(hex(&Sha256::digest(&bytes)))
-            }
-            None => None,
-        };
-        let identity = Identity {
-            results_version: RESULTS_VERSION,
-            parameters: std::borrow::Cow::Borrowed(&self.options.parameters),
-            input: self.input.fingerprints(&self.sources()),
-            model: self.model_hash(),
-            given_scores,
-        };
-        let hash = hex(&Sha256::digest(serde_json::to_vec(&identity)?));
-        let as_of = self.options.parameters.as_of.format("%Y%m%dT%H%M%SZ");
-        Ok(format!("{as_of}-{}", hash.get(..8).unwrap_or(&hash)))
-    }
-
-    /// Locks the warehouse and starts the run, or goes on with it.
-    ///
-    /// # Errors
-    /// When another run holds the lock.
-    pub async fn start(self, progress: Progress) -> Result<Run> {
-        let id = self.run_id()?;
-        let lock = WarehouseLock::acquire(&self.warehouse, &id, Utc::now())?;
-        self.warehouse.remove_half_written(&id)?;
-        let work = WorkFolder::new(Arc::clone(&self.warehouse), &id);
-        let mut engine = self.options.engine.clone();
-        if engine.spill_folder.is_none() {
-            let local = self.warehouse.url().to_file_path().ok();
-            engine.spill_folder = local.map(|folder| folder.join("_runs").join("spill"));
-        }
-        let context = engine.session(Arc::clone(&self.model))?;
-        session::register_input(&context, &self.input)?;
-        let cluster = match &self.options.cluster {
-            Some(options) => {
-                Some(Cluster::open(options.clone(), &self, &id, progress.clone()).await?)
-            }
-            None => None,
-        };
-        Ok(Run {
-            id,
-            job: self,
-            work,
-            context,
-            progress,
-            cluster,
-            suspended: OnceCell::new(),
-            _lock: lock,
-        })
-    }
+    pub(super) suspended: OnceCell<()>,
+    /// How it differs from what was published of its day before.
+    pub(super) changed: Option<Changed>,
+    pub(super) lock: WarehouseLock,
 }
 
 impl Run {
@@ -254,6 +121,16 @@ impl Run {
     /// The warehouse that it publishes to.
     pub fn warehouse(&self) -> &Arc<Warehouse> {
         &self.job.warehouse
+    }
+
+    /// Whether a run of a later as-of stays the current one.
+    pub fn keeps_later(&self) -> bool {
+        self.job.options.keep_later
+    }
+
+    /// How it differs from what was published of its day before.
+    pub fn changed(&self) -> Option<&Changed> {
+        self.changed.as_ref()
     }
 
     /// Where it shows its progress.
@@ -269,6 +146,7 @@ impl Run {
         )?;
         self.step(Step::Recommendations).await?;
         self.step(Step::Checks).await?;
+        self.job.require_same_input().await?;
         self.publish().await
     }
 
@@ -282,16 +160,24 @@ impl Run {
             return Ok(StepOutcome::FoundDone);
         }
         let bar = self.progress.start(step.name());
+        let watch = Watch::start(step.name());
+        let done = self.measured(step, &bar).await;
+        watch.done(done.as_ref());
+        bar.done(&done?);
+        Ok(StepOutcome::Done)
+    }
+
+    /// A step, and its record.
+    async fn measured(&self, step: Step, bar: &StepBar) -> Result<Cost> {
         let meter = Meter::start();
         let mut record = match &self.cluster {
-            None => self.do_here(step, &bar).await,
-            Some(cluster) => self.do_on(cluster, step, &bar).await,
+            None => self.do_here(step, bar).await,
+            Some(cluster) => self.do_on(cluster, step, bar).await,
         }
         .with_context(|| format!("step {} of run {}", step.name(), self.id))?;
         record.cost = meter.stop();
         self.work.write_json(step.name(), &record).await?;
-        bar.done(&record.cost);
-        Ok(StepOutcome::Done)
+        Ok(record.cost)
     }
 
     /// A step in this process.
@@ -352,9 +238,16 @@ impl Run {
             report: serde_json::to_string(&report)?,
             files: self.files().await?,
         };
-        warehouse
-            .publish(&candidate, PublicationKind::Publish, Utc::now())
-            .await?;
+        self.lock.check()?;
+        if self.job.options.keep_later {
+            warehouse
+                .publish_in_its_place(&candidate, Utc::now())
+                .await?;
+        } else {
+            warehouse
+                .publish(&candidate, PublicationKind::Publish, Utc::now())
+                .await?;
+        }
         if let Some(cluster) = &self.cluster {
             let files = self.files().await?;
             let kept: Vec<DataFile> = Table::ALL
@@ -452,19 +345,4 @@ impl Run {
             .await?;
         Ok(())
     }
-}
-
-/// The moment a day's run is as of when nothing else is said: the start of that day.
-pub fn start_of_day(date: NaiveDate) -> DateTime<Utc> {
-    date.and_time(chrono::NaiveTime::MIN).and_utc()
-}
-
-fn needed_sources(options: &JobOptions) -> Vec<Source> {
-    let all = Source::ALL.into_iter();
-    all.filter(|source| *source != Source::Message || options.reputation_scores.is_none())
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

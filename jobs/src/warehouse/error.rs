@@ -78,12 +78,15 @@ pub enum WarehouseError {
         /// Who holds it, as far as known.
         holder: String,
     },
-    /// Only a warehouse on a local disk can be locked.
-    #[error("a warehouse at {url} can't be locked")]
-    LockUnsupported {
-        /// Where the warehouse is.
-        url: String,
-    },
+    /// The lock in an object store was taken over by another run.
+    #[error(
+        "another run took over the lock of the warehouse, because this one gave no sign of life for too long; nothing \
+         was published: give the same command again"
+    )]
+    LockLost,
+    /// The store that the warehouse lies in cannot be set up.
+    #[error("warehouse")]
+    Store(#[from] graph_recs_udfs::stores::StoreError),
     /// From the Delta log.
     #[error("Delta Lake")]
     Delta(#[source] Box<DeltaTableError>),

@@ -12,11 +12,15 @@
 //! A reader takes the last row of `runs` ([`Warehouse::current`]) and reads the tables at the
 //! versions named there ([`Warehouse::table_provider`]): always one whole run. A run writes its
 //! files with [`write_parquet`], checks them, and is published by [`Warehouse::publish`]. Published
-//! files are never changed or removed, so every run stays readable.
+//! files are never changed, so every run stays readable until [`Warehouse::remove`] removes it.
 
+mod clean;
 mod delta;
 mod error;
+mod lease;
 mod lock;
+#[cfg(test)]
+mod lock_tests;
 mod publish;
 mod runs;
 mod tables;
@@ -34,12 +38,14 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
+use datafusion::prelude::{DataFrame, SessionConfig, col};
+use graph_recs_sql::session;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
 
+pub use clean::{Keep, Leftover, Why};
 pub use error::WarehouseError;
 pub use lock::WarehouseLock;
 pub use publish::{Candidate, Published};
@@ -48,6 +54,9 @@ pub use tables::{Column, PerTable, Table};
 pub use writer::{DataFile, write_intermediate, write_parquet};
 
 use delta::DeltaLog;
+
+/// Name of the folder beside the runs' working folders that plans spill to.
+pub const SPILL: &str = "spill";
 
 /// A warehouse in a folder or under a prefix of an object store. Opening it writes nothing.
 #[derive(Debug, Clone)]
@@ -76,11 +85,8 @@ impl Warehouse {
             let path = absolute(FilePath::new(location)).map_err(|_| invalid())?;
             Url::from_directory_path(path).map_err(|()| invalid())?
         };
-        let settings = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let (root_store, _) = object_store::parse_url_opts(&url, settings)?;
-        Self::new(url, Arc::from(root_store))
+        let (root_store, _) = graph_recs_udfs::stores::open(&url)?;
+        Self::new(url, root_store)
     }
 
     /// The warehouse at a URL within a store, of which `root_store` is the root.
@@ -139,8 +145,8 @@ impl Warehouse {
         Ok(Path::from_iter(["_runs", run_id, name]))
     }
 
-    /// Removes what a run that was cut off left half written: on a local disk, files under their staging names
-    /// `<name>#<number>`. Only for the run that holds the lock.
+    /// Removes what runs that were cut off left: on a local disk, what their plans spilled, and of this run files
+    /// under their staging names `<name>#<number>`. Only for the run that holds the lock.
     ///
     /// # Errors
     /// [`WarehouseError::RunId`]; [`WarehouseError::Io`] when a file can't be removed.
@@ -149,6 +155,8 @@ impl Warehouse {
         let Ok(root) = self.url.to_file_path() else {
             return Ok(());
         };
+        // Usually there is none.
+        let _ = std::fs::remove_dir_all(root.join("_runs").join(SPILL));
         let folders = Table::ALL.iter().map(|table| table.name());
         for folder in folders.chain(["_runs"]) {
             // A folder that is not there has nothing half written.
@@ -208,7 +216,7 @@ impl Warehouse {
         let options = parquet().with_file_sort_order(vec![vec![by_user()]]);
         let rows = self.listing(table.schema(), &files, options)?;
         let config = SessionConfig::new().with_target_partitions(1);
-        let frame = SessionContext::new_with_config(config).read_table(rows)?;
+        let frame = session::reader(config)?.read_table(rows)?;
         Ok(frame.sort(vec![by_user()])?)
     }
 

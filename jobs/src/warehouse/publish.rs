@@ -111,6 +111,40 @@ impl Warehouse {
             .map(Published::New)
     }
 
+    /// Publishes a run among those of earlier and later as-ofs: current unless a later one is, which then stays the
+    /// current one. Readers never see the earlier run in between: one commit to `runs` has both rows.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn publish_in_its_place(
+        &self,
+        candidate: &Candidate,
+        at: DateTime<Utc>,
+    ) -> Result<Published, WarehouseError> {
+        let runs = self.load_runs().await?;
+        let known = |publication: &Publication| publication.run_id == candidate.run_id;
+        let later = match runs.publications.last() {
+            Some(last) if last.as_of > candidate.as_of => last.clone(),
+            _ => return self.publish(candidate, PublicationKind::Publish, at).await,
+        };
+        if runs.publications.iter().any(known) {
+            return Ok(Published::AlreadyCurrent(later));
+        }
+        candidate.check()?;
+        self.check_files(candidate).await?;
+        let current = self.candidate_of(&later).await?;
+        let versions = self.commit_tables(candidate, at).await?;
+        let number = later.number + 1;
+        let kind = PublicationKind::Publish;
+        let published = candidate.publication(number, kind, versions, at);
+        let versions = self.commit_tables(&current, at).await?;
+        let kind = PublicationKind::Rollback;
+        let restored = current.publication(number + 1, kind, versions, at);
+        self.append_runs(runs, &[published.clone(), restored], at)
+            .await?;
+        Ok(Published::New(published))
+    }
+
     /// All publications, oldest first; none in a new warehouse.
     ///
     /// # Errors
@@ -200,33 +234,40 @@ impl Warehouse {
         versions: PerTable<u64>,
         at: DateTime<Utc>,
     ) -> Result<Publication, WarehouseError> {
-        let publication = Publication {
-            number: runs.publications.last().map_or(0, |last| last.number) + 1,
-            run_id: candidate.run_id.clone(),
-            as_of: candidate.as_of.trunc_subsecs(6),
-            published_at: at.trunc_subsecs(6),
-            kind,
-            versions,
-            rows: candidate.rows(),
-            model_hash: candidate.model_hash.clone(),
-            report: candidate.report.clone(),
+        let number = runs.publications.last().map_or(0, |last| last.number) + 1;
+        let publication = candidate.publication(number, kind, versions, at);
+        self.append_runs(runs, std::slice::from_ref(&publication), at)
+            .await?;
+        Ok(publication)
+    }
+
+    /// Appends publications, all at once, to `runs` as it was read.
+    async fn append_runs(
+        &self,
+        runs: Runs,
+        publications: &[Publication],
+        at: DateTime<Utc>,
+    ) -> Result<(), WarehouseError> {
+        let Some(first) = publications.first() else {
+            return Ok(());
         };
         // A name of its own: the file of an attempt that lost must not replace the winner's.
-        let name = format!("{:08}-{}.parquet", publication.number, Uuid::new_v4());
+        let name = format!("{:08}-{}.parquet", first.number, Uuid::new_v4());
         let path = Path::from_iter([runs::NAME, &name]);
-        let row = runs::encode(&publication)?;
-        let rows = RecordBatchStreamAdapter::new(row.schema(), stream::iter([Ok(row)]));
+        let rows: Result<Vec<_>, _> = publications.iter().map(runs::encode).collect();
+        let rows = rows?.into_iter().map(Ok);
+        let rows = RecordBatchStreamAdapter::new(runs::schema(), stream::iter(rows));
         let store = Arc::clone(&self.store);
         let file = write_parquet(store, &path, runs::schema(), Box::pin(rows)).await?;
         let log = DeltaLog::new(self, runs::NAME)?;
         let commit = Commit {
             actions: vec![log.add(&file, at)?],
             mode: SaveMode::Append,
-            run_id: &candidate.run_id,
+            run_id: &first.run_id,
             at,
         };
         log.commit(&runs.state, commit).await?;
-        Ok(publication)
+        Ok(())
     }
 
     async fn read_runs(
@@ -305,6 +346,27 @@ impl Candidate {
             *rows.get_mut(table) = self.files.get(table).iter().map(|file| file.rows).sum();
         }
         rows
+    }
+
+    /// The row of `runs` by which it is published.
+    fn publication(
+        &self,
+        number: u64,
+        kind: PublicationKind,
+        versions: PerTable<u64>,
+        at: DateTime<Utc>,
+    ) -> Publication {
+        Publication {
+            number,
+            run_id: self.run_id.clone(),
+            as_of: self.as_of.trunc_subsecs(6),
+            published_at: at.trunc_subsecs(6),
+            kind,
+            versions,
+            rows: self.rows(),
+            model_hash: self.model_hash.clone(),
+            report: self.report.clone(),
+        }
     }
 
     fn check(&self) -> Result<(), WarehouseError> {

@@ -17,18 +17,18 @@ use tempfile::TempDir;
 use super::*;
 
 /// A folder that goes with the test, with characters that URLs escape.
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     tempfile::Builder::new()
         .prefix("ware house é")
         .tempdir()
         .unwrap()
 }
 
-fn open(folder: &TempDir) -> Warehouse {
+pub(super) fn open(folder: &TempDir) -> Warehouse {
     Warehouse::open(folder.path().to_str().unwrap()).unwrap()
 }
 
-fn noon(day: i64) -> DateTime<Utc> {
+pub(super) fn noon(day: i64) -> DateTime<Utc> {
     let start: DateTime<Utc> = "2026-11-01T12:00:00.123456Z".parse().unwrap();
     start + TimeDelta::days(day)
 }
@@ -418,40 +418,6 @@ async fn paths_are_relative_to_the_warehouse() {
     let by_url = Warehouse::open(warehouse.url().as_str()).unwrap();
     assert_eq!(by_url.url(), warehouse.url());
     assert!(Warehouse::open("ftp://example.com/warehouse").is_err());
-}
-
-#[test]
-fn one_run_holds_the_lock() {
-    let folder = folder();
-    let warehouse = open(&folder);
-    let lock = WarehouseLock::acquire(&warehouse, "a", noon(1)).unwrap();
-    let error = WarehouseLock::acquire(&open(&folder), "b", noon(2)).unwrap_err();
-    let WarehouseError::LockHeld { holder } = &error else {
-        panic!("{error:?}");
-    };
-    assert!(holder.contains(&format!("run a in process {} on ", std::process::id())));
-    assert!(
-        holder.ends_with("since 2026-11-02 12:00:00 UTC"),
-        "{holder}"
-    );
-    drop(lock);
-    // Also after a process that was killed and left its note behind.
-    std::fs::write(folder.path().join("_runs/lock.json"), "half a no").unwrap();
-    let lock = WarehouseLock::acquire(&warehouse, "b", noon(2)).unwrap();
-    drop(lock);
-    assert!(!folder.path().join("_runs/lock.json").exists());
-}
-
-#[test]
-fn only_local_warehouses_lock() {
-    let store = Arc::new(object_store::memory::InMemory::new());
-    let url = Url::parse("memory:///warehouse").unwrap();
-    let warehouse = Warehouse::new(url, store).unwrap();
-    let result = WarehouseLock::acquire(&warehouse, "a", noon(1));
-    assert!(matches!(
-        result,
-        Err(WarehouseError::LockUnsupported { .. })
-    ));
 }
 
 #[tokio::test]

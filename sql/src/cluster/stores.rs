@@ -28,10 +28,8 @@ impl ObjectStoreRegistry for Stores {
         if let Ok(store) = self.known.get_store(url) {
             return Ok(store);
         }
-        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, _) = object_store::parse_url_opts(url, settings)
-            .map_err(|error| DataFusionError::ObjectStore(Box::new(error)))?;
-        let store: Arc<dyn ObjectStore> = Arc::from(store);
+        let (store, _) = graph_recs_udfs::stores::open(url)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         self.known.register_store(url, Arc::clone(&store));
         Ok(store)
     }

@@ -76,9 +76,8 @@ impl Model {
             reason,
         };
         let url = url::Url::parse(location).map_err(|error| refuse(error.to_string()))?;
-        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, folder) = object_store::parse_url_opts(&url, settings)
-            .map_err(|error| refuse(error.to_string()))?;
+        let (store, folder) =
+            crate::stores::open(&url).map_err(|error| refuse(error.to_string()))?;
         Ok(Arc::new(Self::fetch(store.as_ref(), &folder).await?))
     }
 

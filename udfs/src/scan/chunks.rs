@@ -8,7 +8,7 @@ use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
 use futures::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 /// Read at a time: large enough to make requests cheap, small enough to keep many scans in memory.
@@ -39,21 +39,28 @@ impl Encoding {
 }
 
 /// The bytes of `location` from `range.start` on. They go on past `range.end`, in smaller chunks, to the end of
-/// the file: whoever reads a range stops when it has the record that crosses its end.
+/// the file: whoever reads a range stops when it has the record that crosses its end. Of a file of another machine all
+/// bytes are those of the version that was listed, or reading fails.
 pub(crate) fn read(
     store: Arc<dyn ObjectStore>,
-    location: Path,
+    file: &ObjectMeta,
     range: Range<u64>,
     size: u64,
 ) -> BoxStream<'static, Result<Bytes>> {
+    let location = file.location.clone();
+    // A store that tells contents apart only weakly cannot be asked for the same ones.
+    let version = file.e_tag.clone().filter(|tag| tag.starts_with('"'));
     futures::stream::iter(pieces(range, size))
         .map(move |piece| {
             let (store, location) = (Arc::clone(&store), location.clone());
+            let options = GetOptions {
+                range: Some(piece.into()),
+                if_match: version.clone(),
+                ..GetOptions::default()
+            };
             async move {
-                store
-                    .get_range(&location, piece)
-                    .await
-                    .map_err(DataFusionError::from)
+                let found = store.get_opts(&location, options).await?;
+                found.bytes().await.map_err(DataFusionError::from)
             }
         })
         .buffered(READ_AHEAD)

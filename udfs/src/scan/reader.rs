@@ -7,7 +7,6 @@ use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{Result, exec_err};
 use futures::stream::{BoxStream, StreamExt};
-use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::chunks::{self, Encoding};
@@ -31,19 +30,14 @@ pub(crate) fn open(
     // A record belongs to the range that holds its first byte. The byte before the range tells whether a record
     // begins with the range or reaches into it.
     let start = range.start.saturating_sub(1);
-    let chunks = chunks::read(
-        Arc::clone(&store),
-        file.location.clone(),
-        start..range.end,
-        file.size,
-    );
+    let chunks = chunks::read(Arc::clone(&store), &file, start..range.end, file.size);
     let chunks = match chunks::decode(chunks, encoding, columns.file().to_string()) {
         Ok(chunks) => chunks,
         Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
     };
     let reader = Reader {
         store,
-        location: file.location,
+        file,
         chunks,
         buffer: Vec::new(),
         position: 0,
@@ -85,7 +79,7 @@ enum Skip {
 
 struct Reader {
     store: Arc<dyn ObjectStore>,
-    location: Path,
+    file: ObjectMeta,
     chunks: BoxStream<'static, Result<Bytes>>,
     /// Bytes not yet consumed begin at `position`.
     buffer: Vec<u8>,
@@ -216,7 +210,7 @@ impl Reader {
         let before = 0..self.first_offset;
         let mut chunks = chunks::read(
             Arc::clone(&self.store),
-            self.location.clone(),
+            &self.file,
             before,
             self.first_offset,
         );

@@ -1,0 +1,205 @@
+//! A job: what is asked for, with its input found, until a run of it starts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use chrono::{DateTime, NaiveDate, Utc};
+use graph_recs_sql::{Engine, Input, InputError, Parameters, session};
+use graph_recs_udfs::model::Model;
+use graph_recs_udfs::scan::Source;
+use tokio::sync::OnceCell;
+use tracing::warn;
+
+use super::identity::{Changed, Identity};
+use super::run::{Run, Step};
+use super::work::WorkFolder;
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::log;
+use crate::progress::Progress;
+use crate::telemetry;
+use crate::warehouse::{SPILL, Warehouse, WarehouseLock};
+
+/// What a job is asked to do.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// Input folder, or the folder above the dated ones.
+    pub input: String,
+    /// The day, when given.
+    pub date: Option<NaiveDate>,
+    /// Warehouse folder.
+    pub warehouse: String,
+    /// What decides the results beside input and model.
+    pub parameters: Parameters,
+    /// The share of unreadable records, 0 to 1, over which a source fails the run.
+    pub max_bad_share: f64,
+    /// Scores to take from a file instead of from the model.
+    pub reputation_scores: Option<PathBuf>,
+    /// A model folder instead of the shipped model.
+    pub model: Option<String>,
+    /// Threads and memory.
+    pub engine: Engine,
+    /// The cluster to work on; this process alone without one.
+    pub cluster: Option<ClusterOptions>,
+    /// A file that the input folder must have, by which its writer says that it is finished.
+    pub ready_file: Option<String>,
+    /// Whether a run of a later as-of stays the current one.
+    pub keep_later: bool,
+}
+
+/// A job with its input found, its model loaded and its warehouse opened.
+pub struct Job {
+    pub(super) options: JobOptions,
+    pub(super) input: Input,
+    pub(super) warehouse: Arc<Warehouse>,
+    pub(super) model: Arc<Model>,
+}
+
+impl Job {
+    /// Finds the input, loads the model and opens the warehouse.
+    ///
+    /// # Errors
+    /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
+    pub async fn open(options: JobOptions) -> Result<Self> {
+        let input = Input::open(&options.input, options.date).await?;
+        if let Some(marker) = &options.ready_file {
+            input.require_marker(marker)?;
+        }
+        input.require(&needed_sources(&options))?;
+        let model = Model::open(options.model.as_deref()).await?;
+        let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
+        Ok(Self {
+            options,
+            input,
+            warehouse,
+            model,
+        })
+    }
+
+    /// Fails when the input's files are others now than they were when the job was opened.
+    pub(super) async fn require_same_input(&self) -> Result<()> {
+        let sources = self.sources();
+        // Exports that are gone by now were read whole, or reading them would have failed.
+        let now = Input::open(&self.options.input, self.options.date).await;
+        match now {
+            Ok(now) if now.fingerprints(&sources) != self.input.fingerprints(&sources) => {
+                Err(InputError::Changed.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The sources that the job reads.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        needed_sources(&self.options)
+    }
+
+    /// The model's hash, when the job scores with it.
+    pub(crate) fn model_hash(&self) -> Option<String> {
+        self.options
+            .reputation_scores
+            .is_none()
+            .then(|| self.model.hash().to_string())
+    }
+
+    /// The run's name: its as-of and a hash of all that decides its results.
+    ///
+    /// # Errors
+    /// When the file with given scores cannot be read.
+    pub fn run_id(&self) -> Result<String> {
+        Identity::of(self)?.run_id()
+    }
+
+    /// How the run differs from the last one of the same as-of that was published; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::run_id`], and errors of the warehouse.
+    pub async fn changed(&self) -> Result<Option<Changed>> {
+        Identity::of(self)?.changed(self).await
+    }
+
+    /// The warehouse.
+    pub fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.warehouse
+    }
+
+    /// Locks the warehouse and starts the run, or goes on with it.
+    ///
+    /// # Errors
+    /// When another run holds the lock.
+    pub async fn start(self, progress: Progress) -> Result<Run> {
+        self.start_for(None, progress).await
+    }
+
+    /// As [`Self::start`], for one step: steps that write different files may be at work at the same time, each in a
+    /// process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_step(self, step: Step, progress: Progress) -> Result<Run> {
+        self.start_for(Some(step), progress).await
+    }
+
+    async fn start_for(self, step: Option<Step>, progress: Progress) -> Result<Run> {
+        let identity = Identity::of(&self)?;
+        let id = identity.run_id()?;
+        log::run_begins(&id);
+        telemetry::run_begins(&id, self.options.parameters.as_of.timestamp());
+        let (warehouse, now) = (&self.warehouse, Utc::now());
+        // Each step has a cluster for itself: a driver ends what others have under way for its run.
+        let alone = step.filter(|_| self.options.cluster.is_none());
+        let lock = match alone {
+            Some(step) => WarehouseLock::acquire_for_step(warehouse, &id, now, step.name()).await?,
+            None => WarehouseLock::acquire(warehouse, &id, now).await?,
+        };
+        // What seems half written may be another step's, which is writing it.
+        if !lock.is_shared() {
+            warehouse.remove_half_written(&id)?;
+        }
+        let work = WorkFolder::new(Arc::clone(&self.warehouse), &id);
+        let changed = identity.changed(&self).await?;
+        if let Some(changed) = &changed {
+            let what = changed.what.join("; ");
+            warn!(
+                "run {} was published for this day before; since then: {what}",
+                changed.since
+            );
+        }
+        identity.keep(&work).await?;
+        let mut engine = self.options.engine.clone();
+        if engine.spill_folder.is_none() {
+            let local = self.warehouse.url().to_file_path().ok();
+            engine.spill_folder = local.map(|folder| folder.join("_runs").join(SPILL));
+        }
+        let context = engine.session(Arc::clone(&self.model))?;
+        session::register_input(&context, &self.input)?;
+        let cluster = match &self.options.cluster {
+            Some(options) => {
+                Some(Cluster::open(options.clone(), &self, &id, progress.clone()).await?)
+            }
+            None => None,
+        };
+        Ok(Run {
+            id,
+            job: self,
+            work,
+            context,
+            progress,
+            cluster,
+            suspended: OnceCell::new(),
+            changed,
+            lock,
+        })
+    }
+}
+
+/// The moment a day's run is as of when nothing else is said: the start of that day.
+pub fn start_of_day(date: NaiveDate) -> DateTime<Utc> {
+    date.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+fn needed_sources(options: &JobOptions) -> Vec<Source> {
+    let all = Source::ALL.into_iter();
+    all.filter(|source| *source != Source::Message || options.reputation_scores.is_none())
+        .collect()
+}
