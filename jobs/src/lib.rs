@@ -9,5 +9,6 @@ pub mod database;
 pub mod generate;
 pub mod pipeline;
 pub mod progress;
+pub mod serve;
 pub mod train;
 pub mod warehouse;

@@ -7,9 +7,12 @@ mod explain;
 mod job;
 mod runs;
 mod score;
+mod serve;
 mod sql;
 mod train;
 mod why;
+
+pub(crate) use job::moment;
 
 use anyhow::Result;
 
@@ -32,6 +35,8 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Runs(options) => runs::list(options).await,
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
+        Command::Serve(options) => crate::serve::run(options).await,
+        Command::User(options) => serve::user(options),
         Command::Train(options) => train::run(options).await,
         Command::Jobs(options) => cluster::jobs(options).await,
         Command::Cancel(options) => cluster::cancel(options).await,
@@ -54,7 +59,7 @@ pub fn has_connections(command: &Command) -> bool {
         }
         Command::Demo(options) => options.database.database_url.is_some(),
         Command::Rollback(options) => options.database.database_url.is_some(),
-        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) => true,
+        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) | Command::Serve(_) => true,
         _ => false,
     }
 }
