@@ -222,6 +222,15 @@ impl Rewriter<'_> {
                 Some(self.described.relation_oid(name).map_or_else(null, number))
             }
             ("regclass", _) => Some(call("pg_relation_name", vec![operand.clone()])),
+            // Back from a name that was looked up.
+            ("oid", _) => match operand {
+                Expr::Function(function) if words(&function.name) == ["pg_relation_name"] => {
+                    let mut back = function.clone();
+                    back.name = name(&["pg_relation_oid"]);
+                    Some(Expr::Function(back))
+                }
+                _ => None,
+            },
             ("regnamespace", Some(name)) if name.parse::<i32>().is_err() => {
                 Some(Described::oid_of_schema(name).map_or_else(null, number))
             }
@@ -310,6 +319,21 @@ impl VisitorMut for Rewriter<'_> {
                     *expr = null();
                 }
             }
+            // The schemas of the search path, as Grafana takes them apart.
+            Expr::InSubquery {
+                expr: operand,
+                subquery,
+                negated,
+            } if subquery
+                .to_string()
+                .contains("current_setting('search_path')") =>
+            {
+                *expr = Expr::InList {
+                    expr: operand.clone(),
+                    list: vec![text(super::catalog::CURRENT)],
+                    negated: *negated,
+                };
+            }
             Expr::Exists { subquery, negated } => {
                 if let SetExpr::Select(select) = subquery.body.as_ref()
                     && reads_nothing(select)
@@ -341,6 +365,8 @@ impl VisitorMut for Rewriter<'_> {
                     ["current_user" | "session_user" | "user" | "current_role"] => {
                         *expr = text(self.user);
                     }
+                    ["array_upper"] => function.name = name(&["array_length"]),
+                    ["array_lower"] => *expr = number(1),
                     ["array"] => {
                         // ARRAY(SELECT … ) of catalog tables: only ever of those that have no rows.
                         if let FunctionArguments::Subquery(_) = function.args {

@@ -11,6 +11,7 @@ pub mod catalog;
 mod describe;
 mod dialect;
 mod execution;
+mod flight;
 mod guard;
 mod limits;
 mod lookup;
@@ -67,8 +68,12 @@ pub async fn run(options: ServeOptions) -> Result<()> {
     let users = options.users.as_deref().map(Users::open).transpose()?;
     let users = users.map(Arc::new);
     let tls = match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => Some(tls(certificate, key)?),
+        (Some(certificate), Some(key)) => Some((certificate, key)),
         _ => None,
+    };
+    let tls = |protocol: &[u8]| {
+        tls.map(|(file, key)| tls_with(file, key, protocol))
+            .transpose()
     };
     let work = threads(&options)?;
     let service = build(&options, work.handle().clone()).await?;
@@ -82,7 +87,7 @@ pub async fn run(options: ServeOptions) -> Result<()> {
         Arc::clone(&service),
         Options {
             users: users.clone(),
-            tls,
+            tls: tls(b"postgresql")?,
             max_connections: options.limits.max_connections as usize,
         },
     );
@@ -103,10 +108,16 @@ pub async fn run(options: ServeOptions) -> Result<()> {
         })
     };
     let watch = watch_memory(&service, options.limits.memory_limit)?;
-    let serving = tokio::spawn(listener.listen(postgres));
+    let mut serving = vec![refresh, watch, tokio::spawn(listener.listen(postgres))];
+    if let Some(address) = options.flight_listen {
+        let listener = bind(address).await?;
+        tracing::info!("Arrow Flight SQL on {}", listener.local_addr()?);
+        let tls = tls(b"h2")?;
+        serving.push(tokio::spawn(flight::listen(listener, tls, service, users)));
+    }
     told_to_stop().await?;
     tracing::info!("stopping");
-    for task in [refresh, watch, serving] {
+    for task in serving {
         task.abort();
     }
     work.shutdown_background();
@@ -139,7 +150,7 @@ fn check_addresses(options: &ServeOptions) -> Result<()> {
     Ok(())
 }
 
-fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
+fn tls_with(certificate: &Path, key: &Path, protocol: &[u8]) -> Result<TlsAcceptor> {
     let readable = |file: &Path| format!("{} is no readable PEM file", file.display());
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -151,7 +162,7 @@ fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .context("--tls-cert and --tls-key do not fit together")?;
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -37,7 +37,7 @@ pub fn tables(publications: &[Publication]) -> Result<BTreeMap<String, Arc<dyn T
 }
 
 fn text<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+    Arc::new(StringArray::from(values.into_iter().collect::<Vec<_>>()))
 }
 
 fn number(values: impl IntoIterator<Item = u64>) -> ArrayRef {
@@ -49,7 +49,8 @@ fn number(values: impl IntoIterator<Item = u64>) -> ArrayRef {
 
 fn moment(values: impl Iterator<Item = chrono::DateTime<chrono::Utc>>) -> ArrayRef {
     let values = values.map(|at| at.timestamp_micros());
-    Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
+    let values: Vec<i64> = values.collect();
+    Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
 }
 
 fn runs(publications: &[Publication]) -> Result<RecordBatch> {
@@ -79,7 +80,7 @@ fn steps(reports: &[Report]) -> Result<RecordBatch> {
             .iter()
             .flat_map(|report| report.steps.iter().map(move |step| (report, step)))
     };
-    let seconds = Float64Array::from_iter_values(each().map(|(_, step)| step.seconds));
+    let seconds = Float64Array::from(each().map(|(_, step)| step.seconds).collect::<Vec<_>>());
     Ok(RecordBatch::try_from_iter([
         (
             "run_id",
@@ -104,7 +105,7 @@ fn checks(reports: &[Report]) -> Result<RecordBatch> {
         Severity::Error => "error",
         Severity::Warn => "warn",
     };
-    let found = Int64Array::from_iter_values(each().map(|(_, check)| check.count));
+    let found = Int64Array::from(each().map(|(_, check)| check.count).collect::<Vec<_>>());
     Ok(RecordBatch::try_from_iter([
         (
             "run_id",
@@ -148,7 +149,7 @@ fn counts(reports: &[Report]) -> Result<RecordBatch> {
             .iter()
             .flat_map(|report| report.counts.iter().map(move |count| (report, count)))
     };
-    let counted = Int64Array::from_iter_values(each().map(|(_, (_, count))| *count));
+    let counted = Int64Array::from(each().map(|(_, (_, count))| *count).collect::<Vec<_>>());
     Ok(RecordBatch::try_from_iter([
         (
             "run_id",

@@ -126,7 +126,10 @@ pub fn register(registry: &mut dyn FunctionRegistry, described: &Arc<Described>)
     for (name, value) in constants {
         registry.register_udf(Arc::new(ScalarUDF::from(Constant::new(name, value))))?;
     }
-    let named: [(&'static str, Look); 7] = [
+    registry.register_udf(Arc::new(ScalarUDF::from(super::texts::Format::new())))?;
+    registry.register_udf(Arc::new(ScalarUDF::from(super::texts::ParseIdent::new())))?;
+    let named: [(&'static str, Look); 8] = [
+        ("pg_relation_oid", Look::RelationOid),
         ("format_type", Look::TypeName),
         ("obj_description", Look::Description),
         ("col_description", Look::ColumnDescription),
@@ -194,6 +197,7 @@ enum Look {
     Description,
     ColumnDescription,
     RelationName,
+    RelationOid,
     SchemaName,
     Quoted,
     Setting,
@@ -236,12 +240,13 @@ impl Named {
                 (schema, name) => format!("{schema}.{name}"),
             }),
             Look::SchemaName => described.schema(oid),
-            Look::Quoted | Look::Setting => None,
+            Look::RelationOid | Look::Quoted | Look::Setting => None,
         }
     }
 }
 
-fn quoted(name: &str) -> String {
+/// A name as it is written in SQL.
+pub(super) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.is_empty()
         && name.chars().all(plain)
@@ -262,18 +267,26 @@ impl ScalarUDFImpl for Named {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
+        Ok(match self.look {
+            Look::RelationOid => DataType::Int32,
+            _ => DataType::Utf8,
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let columns = ColumnarValue::values_to_arrays(&args.args)?;
         let mut result = StringBuilder::new();
-        if matches!(self.look, Look::Quoted | Look::Setting) {
+        if matches!(self.look, Look::Quoted | Look::Setting | Look::RelationOid) {
             let texts = cast(&columns[0], &DataType::Utf8)?;
             for text in texts.as_string::<i32>() {
                 result.append_option(text.and_then(|text| match self.look {
                     Look::Quoted => Some(quoted(text)),
+                    Look::RelationOid => {
+                        let oid = text.parse().ok();
+                        let oid = oid.or_else(|| self.described.0.relation_oid(text));
+                        oid.map(|oid| oid.to_string())
+                    }
                     _ => setting(text).map(String::from),
                 }));
             }
@@ -294,6 +307,7 @@ impl ScalarUDFImpl for Named {
             }
         }
         let result: ArrayRef = Arc::new(result.finish());
+        let result = cast(&result, args.return_type())?;
         // One row for constants of any number of rows.
         if result.len() == 1 && rows != 1 {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(

@@ -7,6 +7,7 @@ mod functions;
 mod information;
 mod postgres;
 mod rows;
+mod texts;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
