@@ -35,7 +35,7 @@ def with_psycopg():
             assert own == [row for row in rows if row[0] == first], (binary, own)
             values = cursor.execute(
                 "SELECT 1::smallint, 2::bigint, 0.5::double precision, 1.25::decimal(10, 2), true, 'ä', NULL::int, "
-                "timestamptz '2019-10-01 12:00:00Z', date '2019-10-01', [1, 2]"
+                "timestamptz '2019-10-01 12:00:00Z', date '2019-10-01', ARRAY[1, 2]"
             ).fetchone()
             at = datetime.datetime(2019, 10, 1, 12, tzinfo=datetime.timezone.utc)
             wanted = (1, 2, 0.5, decimal.Decimal("1.25"), True, "ä", None, at, datetime.date(2019, 10, 1), [1, 2])

@@ -17,7 +17,7 @@ mod limits;
 mod lookup;
 mod point;
 mod postgres;
-mod refusal;
+pub mod refusal;
 mod scram;
 mod service;
 mod stores;

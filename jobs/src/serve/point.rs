@@ -181,6 +181,7 @@ fn only_looks_up(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// The text with the number that `user_id` is compared with as a parameter, and the number: so that look-ups by
 /// text are one statement. Nothing when there is no such comparison, or anything that is not plain.
 pub fn with_parameter(text: &str) -> Option<(String, i32)> {
+    let text = text.trim_end().trim_end_matches(';');
     if !text.is_ascii()
         || text.contains(['\'', '"', '$', ';'])
         || text.contains("--")

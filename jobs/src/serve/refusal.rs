@@ -146,12 +146,29 @@ impl From<DataFusionError> for Refusal {
     }
 }
 
+/// A refusal of our own, however deep it lies.
+fn own(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            return Some(refusal.clone());
+        }
+        next = error.source();
+    }
+    None
+}
+
 fn from_root(error: &DataFusionError) -> Refusal {
+    if let Some(refusal) = own(error) {
+        return refusal;
+    }
     let plain = |kind, text: &str| Refusal::new(kind, tidy(text));
     match error.find_root() {
-        DataFusionError::External(cause) => match cause.downcast_ref::<Refusal>() {
-            Some(refusal) => refusal.clone(),
-            None => plain(Kind::Internal, &cause.to_string()),
+        DataFusionError::External(cause) => match cause.downcast_ref::<object_store::Error>() {
+            Some(cause) => refused_by_store(cause),
+            None => {
+                own(cause.as_ref()).unwrap_or_else(|| plain(Kind::Internal, &cause.to_string()))
+            }
         },
         DataFusionError::ObjectStore(cause) => refused_by_store(cause),
         DataFusionError::ParquetError(cause) => plain(Kind::Internal, &cause.to_string()),
@@ -178,10 +195,8 @@ fn from_root(error: &DataFusionError) -> Refusal {
 }
 
 fn refused_by_store(cause: &object_store::Error) -> Refusal {
-    if let object_store::Error::Generic { source, .. } = cause
-        && let Some(refusal) = source.downcast_ref::<Refusal>()
-    {
-        return refusal.clone();
+    if let Some(refusal) = own(cause) {
+        return refusal;
     }
     // Paths are the operator's, not the analyst's.
     tracing::error!("a file cannot be read: {cause}");

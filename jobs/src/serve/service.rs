@@ -130,6 +130,7 @@ impl Service {
         let mut state = parts.context.state();
         describe::register(&mut state, &described)?;
         let config = state.config_mut();
+        config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().catalog.information_schema = false;
         config
             .options_mut()

@@ -20,8 +20,8 @@ use graph_recs_sql::catalog::CatalogModel;
 
 use crate::warehouse::Warehouse;
 
-pub use raw::RawTables;
-pub use relations::{Column, Relation};
+pub use raw::{RawTables, register as register_raw};
+pub use relations::{Column, Relation, texts};
 pub use snapshot::{Snapshot, StatementCatalog};
 pub use who_to_follow::WhoToFollow;
 

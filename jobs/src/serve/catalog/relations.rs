@@ -1,5 +1,7 @@
 //! What the catalog's relations are made of, for those who describe them to clients.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::datasource::TableType;
@@ -36,6 +38,32 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// The columns that no two rows share.
     pub key: Vec<String>,
+}
+
+/// Description of a relation, and of its columns by name.
+pub type Texts = (String, BTreeMap<String, String>);
+
+/// Descriptions of relations by schema and name.
+pub fn texts() -> BTreeMap<(String, String), Texts> {
+    let mut texts = BTreeMap::new();
+    for table in models::tables().unwrap_or_default() {
+        let columns = table.columns.into_iter();
+        let columns: BTreeMap<String, String> = columns
+            .map(|column| (column.name, column.description))
+            .collect();
+        let of_table = (table.description, columns);
+        for schema in [CURRENT, history::SCHEMA] {
+            texts.insert((schema.to_string(), table.name.clone()), of_table.clone());
+        }
+    }
+    let schemas = graph_recs_sql::catalog::model().map(|model| model.schemas);
+    for schema in schemas.unwrap_or_default() {
+        for relation in schema.relations {
+            let name = (schema.name.clone(), relation.name);
+            texts.insert(name, (relation.description, relation.columns));
+        }
+    }
+    texts
 }
 
 /// All relations of a snapshot that are described, published tables first.

@@ -126,6 +126,14 @@ impl Snapshot {
         &self.who_to_follow
     }
 
+    /// A schema, to be registered in a session.
+    pub fn schema(self: &Arc<Self>, name: &str) -> Arc<dyn SchemaProvider> {
+        Arc::new(StatementSchema {
+            snapshot: Arc::clone(self),
+            name: name.to_string(),
+        })
+    }
+
     /// Names of a schema's relations.
     pub fn names(&self, schema: &str) -> Vec<String> {
         match self.schemas.get(schema) {
@@ -252,12 +260,9 @@ impl CatalogProvider for StatementCatalog {
         if let Some(schema) = self.described.get(name) {
             return Some(Arc::clone(schema));
         }
-        self.schemas.contains(name).then(|| {
-            Arc::new(StatementSchema {
-                snapshot: Arc::clone(&self.snapshot),
-                name: name.to_string(),
-            }) as Arc<dyn SchemaProvider>
-        })
+        self.schemas
+            .contains(name)
+            .then(|| self.snapshot.schema(name))
     }
 }
 

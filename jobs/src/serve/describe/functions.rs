@@ -111,7 +111,6 @@ pub fn register(registry: &mut dyn FunctionRegistry, described: &Arc<Described>)
         ("pg_tablespace_location", text("")),
         ("pg_collation_for", null.clone()),
         ("set_config", null),
-        ("pg_table_is_visible", yes.clone()),
         ("pg_type_is_visible", yes.clone()),
         ("pg_function_is_visible", yes.clone()),
         ("has_table_privilege", yes.clone()),
@@ -128,7 +127,8 @@ pub fn register(registry: &mut dyn FunctionRegistry, described: &Arc<Described>)
     }
     registry.register_udf(Arc::new(ScalarUDF::from(super::texts::Format::new())))?;
     registry.register_udf(Arc::new(ScalarUDF::from(super::texts::ParseIdent::new())))?;
-    let named: [(&'static str, Look); 8] = [
+    let named: [(&'static str, Look); 9] = [
+        ("pg_table_is_visible", Look::Visible),
         ("pg_relation_oid", Look::RelationOid),
         ("format_type", Look::TypeName),
         ("obj_description", Look::Description),
@@ -198,6 +198,7 @@ enum Look {
     ColumnDescription,
     RelationName,
     RelationOid,
+    Visible,
     SchemaName,
     Quoted,
     Setting,
@@ -239,6 +240,14 @@ impl Named {
                 (CURRENT, name) => name.to_string(),
                 (schema, name) => format!("{schema}.{name}"),
             }),
+            Look::Visible => {
+                let relation = described.relation(oid);
+                Some(
+                    relation
+                        .is_none_or(|(schema, _)| schema == CURRENT)
+                        .to_string(),
+                )
+            }
             Look::SchemaName => described.schema(oid),
             Look::RelationOid | Look::Quoted | Look::Setting => None,
         }
@@ -269,6 +278,7 @@ impl ScalarUDFImpl for Named {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.look {
             Look::RelationOid => DataType::Int32,
+            Look::Visible => DataType::Boolean,
             _ => DataType::Utf8,
         })
     }

@@ -5,6 +5,7 @@
 
 mod functions;
 mod information;
+mod objects;
 mod postgres;
 mod rows;
 mod texts;

@@ -4,6 +4,7 @@
 //! may carry instead. A statement's plan is kept under a handle between the call that describes it and the one that
 //! fetches its rows.
 
+mod answers;
 mod incoming;
 mod kept;
 mod service;

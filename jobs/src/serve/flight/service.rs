@@ -3,10 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
@@ -17,25 +14,26 @@ use arrow_flight::sql::{
     TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, SchemaAsIpc, Ticket,
+    Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::ipc::writer::IpcWriteOptions;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::answers::{
+    Data, batches, data, failed, info, information, ipc, one, status, table_types,
+};
 use super::incoming::Peer;
 use super::kept::{Statement, Statements, Tokens};
 use crate::serve::catalog::DATABASE;
-use crate::serve::execution::{Account, Rows, Run};
+use crate::serve::execution::{Account, Run};
 use crate::serve::refusal::{Kind, Refusal};
 use crate::serve::service::{Caller, Prepared, Service};
 use crate::serve::users::{User, Users};
@@ -46,26 +44,6 @@ pub struct Flight {
     pub users: Option<Arc<Users>>,
     pub tokens: Tokens,
     pub statements: Statements,
-}
-
-type Data = <Flight as FlightService>::DoGetStream;
-
-fn status(refusal: &Refusal) -> Status {
-    let text = format!("{} [{}]", refusal.message, refusal.kind.code());
-    match refusal.kind {
-        Kind::Login => Status::unauthenticated(text),
-        Kind::Permission | Kind::ReadOnly => Status::permission_denied(text),
-        Kind::Unsupported => Status::unimplemented(text),
-        Kind::Limit | Kind::Memory | Kind::Busy => Status::resource_exhausted(text),
-        Kind::Timeout => Status::deadline_exceeded(text),
-        Kind::Cancelled => Status::cancelled(text),
-        Kind::Internal => Status::internal(text),
-        _ => Status::invalid_argument(text),
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> Status {
-    Status::internal(error.to_string())
 }
 
 fn unauthenticated() -> Status {
@@ -153,70 +131,6 @@ impl Flight {
         let schema = Arc::clone(&rows.schema);
         Ok(data(schema, batches(rows)))
     }
-}
-
-fn batches(rows: Rows) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send {
-    stream::try_unfold(rows, |mut rows| async move {
-        match rows.next().await {
-            None => Ok(None),
-            Some(Ok(batch)) => Ok(Some((batch, rows))),
-            Some(Err(refusal)) => Err(FlightError::Tonic(Box::new(status(&refusal)))),
-        }
-    })
-}
-
-fn data(
-    schema: SchemaRef,
-    batches: impl Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static,
-) -> Response<Data> {
-    let encoded = FlightDataEncoderBuilder::new()
-        .with_schema(schema)
-        .build(batches)
-        .map_err(Status::from);
-    Response::new(encoded.boxed())
-}
-
-fn one(batch: RecordBatch) -> Response<Data> {
-    data(batch.schema(), stream::iter([Ok(batch)]))
-}
-
-/// Where the rows of a command are, and what columns they have.
-fn info(
-    schema: &Schema,
-    ticket: Bytes,
-    request: Request<FlightDescriptor>,
-) -> Result<Response<FlightInfo>, Status> {
-    let endpoint = FlightEndpoint::new().with_ticket(Ticket { ticket });
-    let info = FlightInfo::new()
-        .try_with_schema(schema)
-        .map_err(failed)?
-        .with_endpoint(endpoint)
-        .with_descriptor(request.into_inner());
-    Ok(Response::new(info))
-}
-
-fn ipc(schema: &Schema) -> Result<Bytes, Status> {
-    let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default())
-        .try_into()
-        .map_err(failed)?;
-    Ok(message.0)
-}
-
-fn information() -> Result<SqlInfoData, Status> {
-    let mut builder = SqlInfoDataBuilder::new();
-    builder.append(SqlInfo::FlightSqlServerName, "graph-recs");
-    builder.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-    builder.append(SqlInfo::FlightSqlServerArrowVersion, "59");
-    builder.append(SqlInfo::FlightSqlServerReadOnly, true);
-    builder.append(SqlInfo::FlightSqlServerSql, true);
-    builder.append(SqlInfo::FlightSqlServerSubstrait, false);
-    builder.build().map_err(failed)
-}
-
-fn table_types() -> Result<RecordBatch, Status> {
-    let types: ArrayRef = Arc::new(StringArray::from(vec!["BASE TABLE", "VIEW"]));
-    let field = Field::new("table_type", DataType::Utf8, false);
-    RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![types]).map_err(failed)
 }
 
 const READ_ONLY: &str = "statements only read here [25006]";

@@ -7,10 +7,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use pgwire::api::Type;
 
+use super::binary::{DAYS, MICROS};
 use crate::serve::refusal::{Kind, Refusal};
-
-const DAYS: i32 = 10_957;
-const MICROS: i64 = DAYS as i64 * 86_400_000_000;
 
 /// A parameter's value; `wire` is the type that the client says, or that it was told.
 ///

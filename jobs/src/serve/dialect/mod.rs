@@ -4,15 +4,19 @@
 //! operators with a schema. Queries over catalog tables that have no rows (there are no indexes, triggers or policies)
 //! are answered by no rows, whatever else they say.
 
+mod types;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::describe::{Described, EMPTY};
+use types::{operator, own_type, plain_type};
 
 /// Says a statement in DataFusion's way, for `user`.
 pub fn rewrite(statement: &mut Statement, described: &Described, user: &str) {
@@ -56,6 +60,16 @@ fn null() -> Expr {
     Expr::value(Value::Null)
 }
 
+fn null_of(data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(null()),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
 fn call(function: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments.into_iter();
     let args = args.map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
@@ -78,25 +92,20 @@ fn call(function: &str, arguments: Vec<Expr>) -> Expr {
 /// Whether a query can have no rows, because it reads a catalog table that has none.
 fn reads_nothing(select: &Select) -> bool {
     select.from.iter().any(|from| {
-        let inner = |operator: &datafusion::sql::sqlparser::ast::JoinOperator| {
-            use datafusion::sql::sqlparser::ast::JoinOperator;
+        let inner = |operator: &JoinOperator| {
             matches!(
                 operator,
                 JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
             )
         };
-        let joined = from.joins.iter().filter(|join| inner(&join.join_operator));
-        let all_inner = from.joins.iter().all(|join| inner(&join.join_operator));
-        let left = from.joins.iter().all(|join| {
-            use datafusion::sql::sqlparser::ast::JoinOperator;
-            inner(&join.join_operator)
-                || matches!(
-                    join.join_operator,
-                    JoinOperator::Left(_) | JoinOperator::LeftOuter(_)
-                )
-        });
-        (left && is_empty(&from.relation))
-            || (all_inner && joined.map(|join| &join.relation).any(is_empty))
+        let outer = |operator: &JoinOperator| {
+            matches!(operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_))
+        };
+        let joins = || from.joins.iter().map(|join| &join.join_operator);
+        let all_inner = joins().all(inner);
+        let left = joins().all(|operator| inner(operator) || outer(operator));
+        let mut joined = from.joins.iter().map(|join| &join.relation);
+        (left && is_empty(&from.relation)) || (all_inner && joined.any(is_empty))
     })
 }
 
@@ -152,20 +161,13 @@ fn without_rows(select: &Select) -> Option<Select> {
             _ => return None,
         };
         *item = SelectItem::ExprWithAlias {
-            expr: Expr::Cast {
-                kind: CastKind::Cast,
-                expr: Box::new(null()),
-                data_type: DataType::Text,
-                array: false,
-                format: None,
-            },
+            expr: null_of(DataType::Text),
             alias,
         };
     }
     empty.from.clear();
     empty.distinct = None;
-    empty.group_by =
-        datafusion::sql::sqlparser::ast::GroupByExpr::Expressions(Vec::new(), Vec::new());
+    empty.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
     empty.having = None;
     empty.selection = Some(Expr::value(Value::Boolean(false)));
     Some(empty)
@@ -189,7 +191,8 @@ fn column_name(expr: &Expr, place: usize) -> Ident {
 }
 
 impl Rewriter<'_> {
-    fn rewrite_set(&self, body: &mut SetExpr) {
+    /// Whether a select in it was emptied.
+    fn rewrite_set(&self, body: &mut SetExpr) -> bool {
         match body {
             SetExpr::Select(select) => {
                 name_columns(select);
@@ -198,13 +201,14 @@ impl Rewriter<'_> {
                     && let Some(empty) = without_rows(select)
                 {
                     **select = empty;
+                    return true;
                 }
+                false
             }
             SetExpr::SetOperation { left, right, .. } => {
-                self.rewrite_set(left);
-                self.rewrite_set(right);
+                self.rewrite_set(left) | self.rewrite_set(right)
             }
-            _ => {}
+            _ => false,
         }
     }
 
@@ -264,7 +268,10 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        self.rewrite_set(&mut query.body);
+        if self.rewrite_set(&mut query.body) {
+            // It may order by what is not there any more.
+            query.order_by = None;
+        }
         // Nobody else writes: what is read is as good as locked.
         query.locks.clear();
         ControlFlow::Continue(())
@@ -370,7 +377,9 @@ impl VisitorMut for Rewriter<'_> {
                     ["array"] => {
                         // ARRAY(SELECT … ) of catalog tables: only ever of those that have no rows.
                         if let FunctionArguments::Subquery(_) = function.args {
-                            *expr = null();
+                            let item =
+                                ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
+                            *expr = null_of(DataType::Array(item));
                         }
                     }
                     _ => {}
@@ -446,59 +455,4 @@ fn literal_list(expr: &Expr) -> Option<Vec<Expr>> {
         },
         _ => None,
     }
-}
-
-/// The name of a type that only PostgreSQL has, or that is said to be in pg_catalog.
-fn own_type(data_type: &DataType) -> Option<String> {
-    match data_type {
-        DataType::Regclass => Some("regclass".into()),
-        DataType::Custom(name, _) => {
-            let mut words = words(name);
-            let word = words.pop()?;
-            match words.as_slice() {
-                [] => Some(word),
-                [schema] if SYSTEM.contains(&schema.as_str()) => Some(word),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-fn plain_type(name: &str) -> DataType {
-    match name {
-        "oid" | "int4" | "integer" | "xid" | "cid" | "cardinal_number" => DataType::Int(None),
-        "int8" | "bigint" => DataType::BigInt(None),
-        "int2" | "smallint" => DataType::SmallInt(None),
-        "float8" => DataType::DoublePrecision,
-        "float4" => DataType::Real,
-        "bool" | "boolean" => DataType::Boolean,
-        // Names, "char", regproc, information_schema's own …: all are texts here.
-        _ => DataType::Text,
-    }
-}
-
-fn operator(sign: &str) -> Option<BinaryOperator> {
-    Some(match sign {
-        "=" => BinaryOperator::Eq,
-        "<>" | "!=" => BinaryOperator::NotEq,
-        "<" => BinaryOperator::Lt,
-        "<=" => BinaryOperator::LtEq,
-        ">" => BinaryOperator::Gt,
-        ">=" => BinaryOperator::GtEq,
-        "~" => BinaryOperator::PGRegexMatch,
-        "~*" => BinaryOperator::PGRegexIMatch,
-        "!~" => BinaryOperator::PGRegexNotMatch,
-        "!~*" => BinaryOperator::PGRegexNotIMatch,
-        "~~" => BinaryOperator::PGLikeMatch,
-        "~~*" => BinaryOperator::PGILikeMatch,
-        "!~~" => BinaryOperator::PGNotLikeMatch,
-        "!~~*" => BinaryOperator::PGNotILikeMatch,
-        "||" => BinaryOperator::StringConcat,
-        "+" => BinaryOperator::Plus,
-        "-" => BinaryOperator::Minus,
-        "*" => BinaryOperator::Multiply,
-        "/" => BinaryOperator::Divide,
-        _ => return None,
-    })
 }
