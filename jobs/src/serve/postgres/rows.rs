@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use datafusion::arrow::datatypes::Schema;
 use futures::{Sink, SinkExt, Stream, StreamExt, stream};
 use pgwire::api::Type;
@@ -101,65 +101,56 @@ pub fn messages(
     )
 }
 
-/// The rows as a file's pieces.
-fn file(
+/// The rows as a file's pieces, one a row: what comes before the first row goes with it, as in PostgreSQL.
+struct Pieces {
     rows: Rows,
+    batch: Option<(Columns, usize, usize)>,
+    head: Option<Bytes>,
+    tail: Option<Bytes>,
     text: String,
     format: CopyFormat,
-) -> impl Stream<Item = PgWireResult<CopyData>> {
-    let head = format.head(&rows.schema);
-    let start = (
-        rows,
-        None::<(Columns, usize, usize)>,
-        head,
-        false,
-        text,
-        format,
-    );
-    stream::try_unfold(
-        start,
-        |(mut rows, mut batch, head, mut ended, text, format)| async move {
-            if let Some(head) = head {
-                let piece = CopyData::new(head);
-                return Ok(Some((piece, (rows, batch, None, ended, text, format))));
+}
+
+impl Pieces {
+    async fn next(&mut self) -> PgWireResult<Option<Bytes>> {
+        loop {
+            if let Some((columns, row, count)) = &mut self.batch
+                && *row < *count
+            {
+                let mut piece = BytesMut::new();
+                piece.extend(self.head.take());
+                self.format.write_row(columns, *row, &mut piece);
+                *row += 1;
+                return Ok(Some(piece.freeze()));
             }
-            loop {
-                if ended {
-                    return Ok(None);
-                }
-                if let Some((columns, row, count)) = &mut batch
-                    && *row < *count
-                {
-                    let mut buffer = BytesMut::new();
-                    format.write_row(columns, *row, &mut buffer);
-                    *row += 1;
-                    let piece = CopyData::new(buffer.freeze());
-                    return Ok(Some((piece, (rows, batch, None, ended, text, format))));
-                }
-                let Some(next) = rows.next().await else {
-                    ended = true;
-                    match format.tail() {
-                        Some(tail) => {
-                            let piece = CopyData::new(tail);
-                            return Ok(Some((piece, (rows, batch, None, ended, text, format))));
-                        }
-                        None => return Ok(None),
-                    }
-                };
-                let next = next.map_err(|refusal| error(&refusal, &text))?;
-                let columns = Columns::new(&next, |_| format.is_binary())
-                    .map_err(|cause| error(&Refusal::new(Kind::Data, cause.to_string()), &text))?;
-                batch = Some((columns, 0, next.num_rows()));
-            }
-        },
-    )
+            let Some(next) = self.rows.next().await else {
+                return Ok(self.head.take().or_else(|| self.tail.take()));
+            };
+            let next = next.map_err(|refusal| error(&refusal, &self.text))?;
+            let columns = Columns::new(&next, |_| self.format.is_binary())
+                .map_err(|cause| error(&Refusal::new(Kind::Data, cause.to_string()), &self.text))?;
+            self.batch = Some((columns, 0, next.num_rows()));
+        }
+    }
 }
 
 /// Rows of a COPY, which pgwire counts by the pieces.
 pub fn copy_response(rows: Rows, text: String, format: CopyFormat) -> CopyResponse {
     let columns = rows.schema.fields().len();
     let code = i8::from(format.is_binary());
-    let mut response = CopyResponse::new(0, columns, file(rows, text, format));
+    let pieces = Pieces {
+        batch: None,
+        head: format.head(&rows.schema),
+        tail: format.tail(),
+        rows,
+        text,
+        format,
+    };
+    let pieces = stream::try_unfold(pieces, |mut pieces| async move {
+        let piece = pieces.next().await?;
+        Ok(piece.map(|piece| (CopyData::new(piece), pieces)))
+    });
+    let mut response = CopyResponse::new(0, columns, pieces);
     response.format = code;
     response
 }
