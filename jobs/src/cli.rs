@@ -11,11 +11,14 @@ use crate::log::LogFormat;
 mod cluster;
 mod model;
 mod operations;
+mod serve;
 mod values;
 
 pub use cluster::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, SchedulerArgs};
 pub use model::{ScoreOptions, TrainCommandOptions, WhyOptions};
 pub use operations::{BackfillOptions, CleanOptions, DoctorOptions, Organ, TelemetryOptions};
+pub use serve::{LimitOptions, ServeOptions, UserAction, UserOptions};
+pub(crate) use values::parse_any_size;
 use values::{parse_date, parse_share, parse_size, parse_time};
 
 /// Tells a social trading platform whom each of its users should follow, and why.
@@ -98,6 +101,10 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Ask the warehouse, and a day's raw exports, anything in SQL
     Sql(SqlOptions),
+    /// Serve the catalog to analysts: PostgreSQL's protocol and Arrow Flight SQL
+    Serve(ServeOptions),
+    /// Add, list and remove users of `serve`
+    User(UserOptions),
     /// Train the reputation model
     Train(TrainCommandOptions),
     /// List the runs that a cluster works on

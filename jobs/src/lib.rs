@@ -10,6 +10,7 @@ pub mod generate;
 pub mod log;
 pub mod pipeline;
 pub mod progress;
+pub mod serve;
 pub mod telemetry;
 pub mod train;
 pub mod warehouse;

@@ -37,7 +37,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
-pub(super) fn parse_any_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_any_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text
         .get(digits.len()..)

@@ -10,9 +10,12 @@ mod explain;
 mod job;
 mod runs;
 mod score;
+mod serve;
 mod sql;
 mod train;
 mod why;
+
+pub(crate) use job::moment;
 
 use anyhow::Result;
 
@@ -40,6 +43,8 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Runs(options) => runs::list(options).await,
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
+        Command::Serve(options) => crate::serve::run(options).await,
+        Command::User(options) => serve::user(options),
         Command::Train(options) => train::run(options).await,
         Command::Jobs(options) => cluster::jobs(options).await,
         Command::Cancel(options) => cluster::cancel(options).await,
@@ -80,7 +85,7 @@ pub fn has_connections(command: &Command) -> bool {
             options.database.database_url.is_some() || is_remote(&options.warehouse.warehouse)
         }
         Command::Clean(options) => is_remote(&options.warehouse.warehouse),
-        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) => true,
+        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) | Command::Serve(_) => true,
         _ => false,
     }
 }

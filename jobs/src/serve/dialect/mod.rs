@@ -1,0 +1,458 @@
+//! PostgreSQL's ways of saying things, as DataFusion knows them.
+//!
+//! Mostly what clients say when they look around: names in pg_catalog, casts to `regclass` and other names of oids,
+//! operators with a schema. Queries over catalog tables that have no rows (there are no indexes, triggers or policies)
+//! are answered by no rows, whatever else they say.
+
+mod types;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value,
+    VisitMut, VisitorMut,
+};
+
+use super::describe::{Described, EMPTY};
+use types::{operator, own_type, plain_type};
+
+/// Says a statement in DataFusion's way, for `user`.
+pub fn rewrite(statement: &mut Statement, described: &Described, user: &str) {
+    let mut rewriter = Rewriter { described, user };
+    let _: ControlFlow<()> = statement.visit(&mut rewriter);
+}
+
+struct Rewriter<'a> {
+    described: &'a Described,
+    user: &'a str,
+}
+
+/// Schemas that functions, types and operators may be said to be in.
+const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+
+fn words(name: &ObjectName) -> Vec<String> {
+    let parts = name.0.iter().filter_map(ObjectNamePart::as_ident);
+    parts
+        .map(|ident| ident.value.to_ascii_lowercase())
+        .collect()
+}
+
+fn name(words: &[&str]) -> ObjectName {
+    ObjectName::from(
+        words
+            .iter()
+            .map(|word| Ident::new(*word))
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn text(value: impl Into<String>) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.into()))
+}
+
+fn number(value: i32) -> Expr {
+    Expr::value(Value::Number(value.to_string(), false))
+}
+
+fn null() -> Expr {
+    Expr::value(Value::Null)
+}
+
+fn null_of(data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(null()),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+fn call(function: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter();
+    let args = args.map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    Expr::Function(Function {
+        name: name(&[function]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// Whether a query can have no rows, because it reads a catalog table that has none.
+fn reads_nothing(select: &Select) -> bool {
+    select.from.iter().any(|from| {
+        let inner = |operator: &JoinOperator| {
+            matches!(
+                operator,
+                JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
+            )
+        };
+        let outer = |operator: &JoinOperator| {
+            matches!(operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_))
+        };
+        let joins = || from.joins.iter().map(|join| &join.join_operator);
+        let all_inner = joins().all(inner);
+        let left = joins().all(|operator| inner(operator) || outer(operator));
+        let mut joined = from.joins.iter().map(|join| &join.relation);
+        (left && is_empty(&from.relation)) || (all_inner && joined.any(is_empty))
+    })
+}
+
+fn is_empty(relation: &TableFactor) -> bool {
+    match relation {
+        TableFactor::Table { name, .. } => {
+            let words = words(name);
+            let table = match words.as_slice() {
+                [table] => table,
+                [schema, table] if schema == "pg_catalog" => table,
+                _ => return false,
+            };
+            EMPTY.iter().any(|(empty, _)| empty == table)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a select has one row even of nothing.
+fn aggregates(select: &Select) -> bool {
+    const AGGREGATES: [&str; 8] = [
+        "count",
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "string_agg",
+        "array_agg",
+        "bool_or",
+    ];
+    select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(Expr::Function(function))
+        | SelectItem::ExprWithAlias {
+            expr: Expr::Function(function),
+            ..
+        } => {
+            let words = words(&function.name);
+            words
+                .last()
+                .is_some_and(|word| AGGREGATES.contains(&word.as_str()))
+        }
+        _ => false,
+    })
+}
+
+/// The same columns, no rows; nothing when the columns cannot be told.
+fn without_rows(select: &Select) -> Option<Select> {
+    let mut empty = select.clone();
+    for (place, item) in empty.projection.iter_mut().enumerate() {
+        let alias = match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+            SelectItem::UnnamedExpr(expr) => column_name(expr, place),
+            _ => return None,
+        };
+        *item = SelectItem::ExprWithAlias {
+            expr: null_of(DataType::Text),
+            alias,
+        };
+    }
+    empty.from.clear();
+    empty.distinct = None;
+    empty.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+    empty.having = None;
+    empty.selection = Some(Expr::value(Value::Boolean(false)));
+    Some(empty)
+}
+
+fn column_name(expr: &Expr, place: usize) -> Ident {
+    match expr {
+        Expr::Identifier(ident) => ident.clone(),
+        Expr::CompoundIdentifier(parts) => parts
+            .last()
+            .cloned()
+            .unwrap_or_else(|| Ident::new(format!("column{place}"))),
+        Expr::Function(function) => Ident::new(
+            words(&function.name)
+                .pop()
+                .map(|word| format!("{word}_{place}"))
+                .unwrap_or_default(),
+        ),
+        _ => Ident::new(format!("column{place}")),
+    }
+}
+
+impl Rewriter<'_> {
+    /// Whether a select in it was emptied.
+    fn rewrite_set(&self, body: &mut SetExpr) -> bool {
+        match body {
+            SetExpr::Select(select) => {
+                name_columns(select);
+                if reads_nothing(select)
+                    && !aggregates(select)
+                    && let Some(empty) = without_rows(select)
+                {
+                    **select = empty;
+                    return true;
+                }
+                false
+            }
+            SetExpr::SetOperation { left, right, .. } => {
+                self.rewrite_set(left) | self.rewrite_set(right)
+            }
+            _ => false,
+        }
+    }
+
+    /// A cast to one of PostgreSQL's own types.
+    fn rewrite_cast(&self, operand: &Expr, to: &str) -> Option<Expr> {
+        let literal = match operand {
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) => Some(text.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
+        match (to, literal) {
+            ("regclass", Some(name)) if name.parse::<i32>().is_err() => {
+                Some(self.described.relation_oid(name).map_or_else(null, number))
+            }
+            ("regclass", _) => Some(call("pg_relation_name", vec![operand.clone()])),
+            // Back from a name that was looked up.
+            ("oid", _) => match operand {
+                Expr::Function(function) if words(&function.name) == ["pg_relation_name"] => {
+                    let mut back = function.clone();
+                    back.name = name(&["pg_relation_oid"]);
+                    Some(Expr::Function(back))
+                }
+                _ => None,
+            },
+            ("regnamespace", Some(name)) if name.parse::<i32>().is_err() => {
+                Some(Described::oid_of_schema(name).map_or_else(null, number))
+            }
+            ("regnamespace", _) => Some(call("pg_schema_name", vec![operand.clone()])),
+            ("regtype", None) => Some(call("format_type", vec![operand.clone(), null()])),
+            ("regrole", None) => Some(call("pg_get_userbyid", vec![operand.clone()])),
+            _ => None,
+        }
+    }
+}
+
+/// DataFusion wants columns of a select to have names of their own; PostgreSQL does not.
+fn name_columns(select: &mut Select) {
+    let mut seen = std::collections::HashSet::new();
+    for (place, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+            && !seen.insert(expr.to_string())
+        {
+            let alias = column_name(expr, place);
+            let alias = Ident::with_quote('"', format!("{}_{place}", alias.value));
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias,
+            };
+        }
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if self.rewrite_set(&mut query.body) {
+            // It may order by what is not there any more.
+            query.order_by = None;
+        }
+        // Nobody else writes: what is read is as good as locked.
+        query.locks.clear();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        let words = words(relation);
+        if let [table] = words.as_slice()
+            && table.starts_with("pg_")
+        {
+            *relation = name(&["pg_catalog", table]);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name: table, args, ..
+        } = factor
+            && args.is_some()
+        {
+            let words = words(table);
+            match words
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .as_slice()
+            {
+                [.., "pg_get_keywords"] => {
+                    *args = None;
+                    *table = name(&["pg_catalog", "pg_get_keywords"]);
+                }
+                [schema, function]
+                    if SYSTEM.contains(schema) || *schema == super::catalog::CURRENT =>
+                {
+                    *table = name(&[function]);
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            // A subquery of nothing gives null, and holds nothing.
+            Expr::Subquery(query) => {
+                if let SetExpr::Select(select) = query.body.as_ref()
+                    && reads_nothing(select)
+                    && !aggregates(select)
+                {
+                    *expr = null();
+                }
+            }
+            // The schemas of the search path, as Grafana takes them apart.
+            Expr::InSubquery {
+                expr: operand,
+                subquery,
+                negated,
+            } if subquery
+                .to_string()
+                .contains("current_setting('search_path')") =>
+            {
+                *expr = Expr::InList {
+                    expr: operand.clone(),
+                    list: vec![text(super::catalog::CURRENT)],
+                    negated: *negated,
+                };
+            }
+            Expr::Exists { subquery, negated } => {
+                if let SetExpr::Select(select) = subquery.body.as_ref()
+                    && reads_nothing(select)
+                    && !aggregates(select)
+                {
+                    *expr = Expr::value(Value::Boolean(*negated));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) => {
+                let words = words(&function.name);
+                match words
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .as_slice()
+                {
+                    [schema, word]
+                        if SYSTEM.contains(schema) || *schema == super::catalog::CURRENT =>
+                    {
+                        function.name = name(&[word]);
+                    }
+                    ["current_user" | "session_user" | "user" | "current_role"] => {
+                        *expr = text(self.user);
+                    }
+                    ["array_upper"] => function.name = name(&["array_length"]),
+                    ["array_lower"] => *expr = number(1),
+                    ["array"] => {
+                        // ARRAY(SELECT … ) of catalog tables: only ever of those that have no rows.
+                        if let FunctionArguments::Subquery(_) = function.args {
+                            let item =
+                                ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
+                            *expr = null_of(DataType::Array(item));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Expr::Cast {
+                expr: operand,
+                data_type,
+                ..
+            } => {
+                if let Some(to) = own_type(data_type) {
+                    match self.rewrite_cast(operand, &to) {
+                        Some(rewritten) => *expr = rewritten,
+                        None => *data_type = plain_type(&to),
+                    }
+                }
+            }
+            Expr::Collate { expr: operand, .. } => *expr = (**operand).clone(),
+            Expr::BinaryOp { op, .. } => {
+                if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                    && let Some(plain) = parts.last().and_then(|sign| operator(sign))
+                {
+                    *op = plain;
+                }
+            }
+            Expr::AnyOp {
+                left,
+                compare_op: BinaryOperator::Eq,
+                right,
+                ..
+            } => {
+                if let Some(list) = literal_list(right) {
+                    *expr = Expr::InList {
+                        expr: left.clone(),
+                        list,
+                        negated: false,
+                    };
+                }
+            }
+            Expr::AllOp {
+                left,
+                compare_op: BinaryOperator::NotEq,
+                right,
+            } => {
+                if let Some(list) = literal_list(right) {
+                    *expr = Expr::InList {
+                        expr: left.clone(),
+                        list,
+                        negated: true,
+                    };
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The items of `'{a,b}'` and `ARRAY['a', 'b']`, casts aside.
+fn literal_list(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => literal_list(inner),
+        Expr::Array(array) => Some(array.elem.clone()),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(list) => {
+                let items = list.strip_prefix('{')?.strip_suffix('}')?;
+                let items = items
+                    .split(',')
+                    .map(|item| text(item.trim().trim_matches('"')));
+                Some(items.collect())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
