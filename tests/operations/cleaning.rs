@@ -152,7 +152,7 @@ fn a_disk_that_is_full_is_told_with_what_to_do() {
     let disk = place.path("disk");
     fs::create_dir(&disk).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=200k", "tmpfs"])
         .arg(&disk)
         .stderr(Stdio::null())
         .status();
