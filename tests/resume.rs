@@ -105,11 +105,11 @@ fn killed_in_the_middle_of_every_step_of_a_big_day() {
     Outcome::of(&mut run(&place, "undisturbed")).exits(0);
     for (number, words) in [
         "adding up engagements",
-        "writing connections",
-        "looking for copies",
+        "counting messages",
         "reading and scoring messages",
+        "writing scores",
+        "gathering candidates",
         "ranking second-degree connections",
-        "writing recommendations and reasons",
         "reasons_add_up_to_scores",
     ]
     .into_iter()
