@@ -179,6 +179,13 @@ impl ScalarUDFImpl for Walled {
         &self.signature
     }
 
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match &self.inner {
+            Inner::Function(function) => function.coerce_types(types),
+            Inner::Join => Ok(types.to_vec()),
+        }
+    }
+
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match &self.inner {
             Inner::Function(function) => function.return_type(types),

@@ -27,6 +27,8 @@ use super::service::{Caller, Prepared, Service, Session, fit};
 pub struct Rows {
     /// Their columns.
     pub schema: SchemaRef,
+    /// Names of their columns, as PostgreSQL gives them.
+    pub names: Vec<String>,
     first: Option<RecordBatch>,
     rest: Option<Receiver<Result<RecordBatch, Refusal>>>,
     limits: Limits,
@@ -223,6 +225,7 @@ impl Service {
         };
         let mut rows = Rows {
             schema: Arc::clone(&prepared.schema),
+            names: prepared.names.clone(),
             first: None,
             rest: Some(rest),
             limits,
@@ -293,13 +296,14 @@ async fn work(
 impl Rows {
     /// Rows that are there already.
     pub(super) fn ready(
-        schema: SchemaRef,
+        prepared: &Prepared,
         batch: Option<RecordBatch>,
         limits: Limits,
         account: Account,
     ) -> Self {
         Self {
-            schema,
+            schema: Arc::clone(&prepared.schema),
+            names: prepared.names.clone(),
             first: batch,
             rest: None,
             deadline: Instant::now() + limits.statement_timeout,

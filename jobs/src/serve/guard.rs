@@ -210,12 +210,28 @@ pub fn check_plan(plan: &LogicalPlan) -> Result<(), Refusal> {
     }
 }
 
+/// `DropTable` as `DROP TABLE`.
+fn spelled(name: &str) -> String {
+    let mut spelled = String::new();
+    for (place, sign) in name.char_indices() {
+        let starts = sign.is_uppercase() && !spelled.ends_with(|last: char| last.is_uppercase());
+        if place > 0 && starts {
+            spelled.push(' ');
+        }
+        spelled.push(sign);
+    }
+    spelled.to_uppercase()
+}
+
 fn check_step(step: &LogicalPlan) -> Option<Refusal> {
     if step.schema().fields().len() > 4 * MAX_COLUMNS {
         return Some(too_many_columns(step.schema().fields().len()));
     }
     let writes = |what: &str| {
-        let text = format!("cannot execute {what}: statements only read here");
+        let text = format!(
+            "cannot execute {}: statements only read here",
+            spelled(what)
+        );
         Some(Refusal::new(Kind::ReadOnly, text))
     };
     match step {

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -39,7 +38,6 @@ pub struct Points {
 pub struct Point {
     number: Option<u64>,
     plan: Arc<dyn ExecutionPlan>,
-    schema: SchemaRef,
     prepared: Arc<Prepared>,
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,
@@ -105,7 +103,6 @@ impl Service {
         let plan = state.create_physical_plan(&plan).await.ok()?;
         only_looks_up(&plan).then(|| Point {
             number: session.snapshot.number(),
-            schema: Arc::clone(&prepared.schema),
             prepared: Arc::clone(prepared),
             config: state.config().clone(),
             runtime: Arc::clone(state.runtime_env()),
@@ -134,7 +131,7 @@ impl Service {
         account.end(&batch);
         Some(batch.map(|batch| {
             let limits = self.limits.of(&caller.user.limits);
-            Rows::ready(Arc::clone(&point.schema), Some(batch), limits, account)
+            Rows::ready(&point.prepared, Some(batch), limits, account)
         }))
     }
 }

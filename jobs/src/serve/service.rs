@@ -104,6 +104,8 @@ pub struct Prepared {
     pub text: String,
     /// Its columns.
     pub schema: SchemaRef,
+    /// Names of its columns, as PostgreSQL gives them.
+    pub names: Vec<String>,
     /// Types of its parameters, where they can be told.
     pub parameters: Vec<Option<DataType>>,
     statement: Statement,
@@ -131,6 +133,7 @@ impl Service {
         describe::register(&mut state, &described)?;
         let config = state.config_mut();
         config.options_mut().sql_parser.collect_spans = true;
+        config.options_mut().execution.time_zone = Some("UTC".into());
         config.options_mut().catalog.information_schema = false;
         config
             .options_mut()
@@ -273,6 +276,7 @@ impl Service {
         mut statement: Statement,
     ) -> Result<Prepared, Refusal> {
         guard::check_statement(&statement, &user.schemas, &SCHEMAS)?;
+        let said = dialect::names(&statement);
         dialect::rewrite(&mut statement, &self.described, &user.name);
         let snapshot = self.catalog.snapshot();
         let number = snapshot.number();
@@ -286,7 +290,10 @@ impl Service {
         if schema.fields().len() > guard::MAX_COLUMNS {
             return Err(guard::too_many_columns(schema.fields().len()));
         }
+        let own = schema.fields().iter().map(|field| field.name().clone());
+        let names = said.filter(|names| names.len() == schema.fields().len());
         Ok(Prepared {
+            names: names.unwrap_or_else(|| own.collect()),
             text: text.to_string(),
             schema: Arc::new(schema),
             parameters: parameter_types(&plan)?,

@@ -141,6 +141,23 @@ pub const TYPE_COLUMNS: &str = "oid oid, typname name, typnamespace oid, typowne
 /// The rows of pg_type.
 pub fn types() -> Vec<Row> {
     let mut rows = Vec::new();
+    // As PostgreSQL names the functions of a type, which some clients know types by.
+    const LATER: [&str; 9] = [
+        "json",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+        "numeric",
+        "uuid",
+        "record",
+    ];
+    let function = |of: &str, category: &str, end: &str| match category {
+        "A" => format!("array_{end}"),
+        _ if LATER.contains(&of) => format!("{of}_{end}"),
+        _ => format!("{of}{end}"),
+    };
     for (wire, array, _, length, category) in &TYPES {
         let one = |of: &pgwire::api::Type, length: i16, category: &str, item: u32, list: u32| {
             row([
@@ -166,10 +183,10 @@ pub fn types() -> Vec<Row> {
                 ("typrelid", 0.into()),
                 ("typelem", (item as i32).into()),
                 ("typarray", (list as i32).into()),
-                ("typinput", format!("{}in", of.name()).into()),
-                ("typoutput", format!("{}out", of.name()).into()),
-                ("typreceive", format!("{}recv", of.name()).into()),
-                ("typsend", format!("{}send", of.name()).into()),
+                ("typinput", function(of.name(), category, "in").into()),
+                ("typoutput", function(of.name(), category, "out").into()),
+                ("typreceive", function(of.name(), category, "recv").into()),
+                ("typsend", function(of.name(), category, "send").into()),
                 ("typalign", "i".into()),
                 ("typstorage", "p".into()),
                 ("typnotnull", false.into()),

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::describe::{Described, EMPTY};
+pub use types::names;
 use types::{operator, own_type, plain_type};
 
 /// Says a statement in DataFusion's way, for `user`.
@@ -249,10 +250,19 @@ impl Rewriter<'_> {
 /// DataFusion wants columns of a select to have names of their own; PostgreSQL does not.
 fn name_columns(select: &mut Select) {
     let mut seen = std::collections::HashSet::new();
+    let everything = select.projection.iter().any(|item| {
+        matches!(
+            item,
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+        )
+    });
     for (place, item) in select.projection.iter_mut().enumerate() {
         if let SelectItem::UnnamedExpr(expr) = item
-            && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-            && !seen.insert(expr.to_string())
+            && match expr {
+                // Once by name, once among all.
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => everything,
+                _ => !seen.insert(expr.to_string()),
+            }
         {
             let alias = column_name(expr, place);
             let alias = Ident::with_quote('"', format!("{}_{place}", alias.value));
@@ -398,7 +408,14 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
             Expr::Collate { expr: operand, .. } => *expr = (**operand).clone(),
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { left, op, right } => {
+                // A type's functions are names here, not oids; none is `-`.
+                if let (Expr::Identifier(column), Expr::Value(value)) = (&**left, &**right)
+                    && ["typreceive", "typsend"].contains(&column.value.as_str())
+                    && matches!(value.value, Value::Number(..))
+                {
+                    **right = text("-");
+                }
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                     && let Some(plain) = parts.last().and_then(|sign| operator(sign))
                 {

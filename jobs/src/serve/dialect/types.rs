@@ -1,6 +1,8 @@
 //! PostgreSQL's own types and operators.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, SelectItem, SetExpr, Statement,
+};
 
 use super::{SYSTEM, words};
 
@@ -59,4 +61,38 @@ pub fn operator(sign: &str) -> Option<BinaryOperator> {
         "/" => BinaryOperator::Divide,
         _ => return None,
     })
+}
+
+/// Names of a query's columns as PostgreSQL gives them; nothing where they can't be told.
+pub fn names(statement: &Statement) -> Option<Vec<String>> {
+    let Statement::Query(query) = statement else {
+        return None;
+    };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let items = select.projection.iter();
+    items
+        .map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            SelectItem::UnnamedExpr(expr) => Some(name_of(expr).unwrap_or("?column?".into())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn name_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(ident.value.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),
+        Expr::Function(function) => words(&function.name).pop(),
+        Expr::Cast {
+            expr, data_type, ..
+        } => Some(name_of(expr).unwrap_or_else(|| data_type.to_string().to_lowercase())),
+        Expr::Nested(expr) => name_of(expr),
+        Expr::Case { .. } => Some("case".into()),
+        Expr::Extract { .. } => Some("extract".into()),
+        Expr::Exists { .. } => Some("exists".into()),
+        _ => None,
+    }
 }

@@ -243,7 +243,7 @@ impl SimpleQueryHandler for Handler {
             && let Some(rows) = self.look_up(&text).await
         {
             let rows = rows?;
-            let fields = Arc::new(fields(&rows.schema, &Format::UnifiedText));
+            let fields = Arc::new(fields(&rows.schema, &rows.names, &Format::UnifiedText));
             let rows = messages(rows, text, Format::UnifiedText);
             send_rows(client, QueryResponse::new(fields, rows)).await?;
         } else {
@@ -267,7 +267,8 @@ impl SimpleQueryHandler for Handler {
                 match &command {
                     Command::Query(prepared) => {
                         let rows = self.run(prepared, Vec::new()).await?;
-                        let fields = Arc::new(fields(&rows.schema, &Format::UnifiedText));
+                        let fields =
+                            Arc::new(fields(&rows.schema, &rows.names, &Format::UnifiedText));
                         let rows = messages(rows, text, Format::UnifiedText);
                         send_rows(client, QueryResponse::new(fields, rows)).await?;
                     }
@@ -345,7 +346,7 @@ impl QueryParser for Planner {
     ) -> PgWireResult<Vec<FieldInfo>> {
         let format = format.unwrap_or(&Format::UnifiedText);
         Ok(match command.as_ref() {
-            Command::Query(prepared) => fields(&prepared.schema, format),
+            Command::Query(prepared) => fields(&prepared.schema, &prepared.names, format),
             Command::Show(name, _) => {
                 vec![FieldInfo::new(
                     name.clone(),
@@ -405,7 +406,7 @@ impl ExtendedQueryHandler for Extended {
                 let values = bound(portal, prepared)?;
                 let rows = self.0.run(prepared, values).await?;
                 let format = portal.result_column_format.clone();
-                let fields = Arc::new(fields(&rows.schema, &format));
+                let fields = Arc::new(fields(&rows.schema, &rows.names, &format));
                 let rows = messages(rows, prepared.text.clone(), format);
                 Ok(Response::Query(QueryResponse::new(fields, rows)))
             }

@@ -36,13 +36,13 @@ pub fn error(refusal: &Refusal, text: &str) -> PgWireError {
 }
 
 /// Columns as they are described to the client.
-pub fn fields(schema: &Schema, format: &Format) -> Vec<FieldInfo> {
+pub fn fields(schema: &Schema, names: &[String], format: &Format) -> Vec<FieldInfo> {
     let fields = schema.fields().iter().enumerate();
     fields
         .map(|(place, field)| {
             let pg = type_of(field);
             FieldInfo::new(
-                field.name().clone(),
+                names.get(place).unwrap_or(field.name()).clone(),
                 None,
                 None,
                 pg.wire,
