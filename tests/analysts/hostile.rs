@@ -94,10 +94,7 @@ fn hostile() -> Vec<(String, &'static [&'static str])> {
             format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000)),
             too_much,
         ),
-        (
-            format!("SELECT -{}1", " -".repeat(20_000)),
-            too_much,
-        ),
+        (format!("SELECT -{}1", " -".repeat(20_000)), too_much),
         (format!("SELECT 1{}", " + 1".repeat(50_000)), too_much),
         (format!("SELECT {}true", "NOT ".repeat(50_000)), too_much),
         (format!("SELECT '{}'", "x".repeat(5_000_000)), too_much),
