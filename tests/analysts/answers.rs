@@ -94,7 +94,7 @@ fn look_ups_by_text_and_prepared_give_what_scans_give() {
             .collect();
         assert_eq!(service.rows("ana", &first), expected);
         let joined = format!(
-            "SELECT count(*) FROM recommendations JOIN rec_reasons USING (user_id, rec_id) WHERE user_id = {user}"
+            "SELECT count(*) FROM recommendations JOIN rec_reasons USING (user_id, rec_id) WHERE recommendations.user_id = {user}"
         );
         let counted = format!("SELECT count(*) FROM rec_reasons WHERE user_id + 0 = {user}");
         assert_eq!(service.rows("ana", &joined), service.rows("ana", &counted));
@@ -184,7 +184,7 @@ fn reasons_are_given_in_words() {
     let user = &service.rows("ana", "SELECT min(user_id) FROM recommendations")[0];
     let rows = service.rows(
         "ana",
-        &format!("SELECT rank, rec_id, reasons FROM who_to_follow({user})"),
+        &format!("SELECT rank, rec_id, reasons FROM who_to_follow({user}) ORDER BY rank"),
     );
     assert!(rows[0].starts_with("1|"), "{rows:?}");
     assert!(

@@ -421,8 +421,8 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        let mut doubled = "SELECT repeat('x', 1000) AS a".to_string();
-        for _ in 0..25 {
+        let mut doubled = "SELECT repeat('x', 1000000) AS a".to_string();
+        for _ in 0..15 {
             doubled = format!("SELECT a || a AS a FROM ({doubled})");
         }
         let error = answer(&format!("SELECT length(a) FROM ({doubled})"))

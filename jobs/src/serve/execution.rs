@@ -8,9 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::memory_pool::MemoryPool;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
@@ -272,6 +275,19 @@ impl Service {
     }
 }
 
+/// A plan whose joins pause now and then. DataFusion's own pauses are where rows are read; a join that makes endless rows
+/// of a few would never come back there, and what never pauses cannot be stopped.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let paused = plan.transform_up(|node| {
+        let makes_rows = node.children().len() > 1 || node.is::<UnnestExec>();
+        Ok(match makes_rows {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as _),
+            false => Transformed::no(node),
+        })
+    });
+    Ok(paused?.data)
+}
+
 async fn work(
     prepared: &Prepared,
     session: Session,
@@ -283,7 +299,7 @@ async fn work(
         let values = fit(values, &prepared.parameters);
         plan = plan.replace_params_with_values(&ParamValues::from(values))?;
     }
-    let physical = session.state.create_physical_plan(&plan).await?;
+    let physical = interruptible(session.state.create_physical_plan(&plan).await?)?;
     let mut rows = execute_stream(physical, session.state.task_ctx())?;
     while let Some(batch) = rows.next().await {
         if sender.send(Ok(batch?)).await.is_err() {
