@@ -1,6 +1,6 @@
 //! Why a statement is not answered: the one error that analysts see, with PostgreSQL's code for it.
 
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 
 /// What kind of refusal it is.
@@ -174,10 +174,20 @@ fn from_root(error: &DataFusionError) -> Refusal {
         DataFusionError::ParquetError(cause) => plain(Kind::Internal, &cause.to_string()),
         DataFusionError::SQL(cause, _) => (**cause).clone().into(),
         DataFusionError::SchemaError(cause, _) => match cause.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => Refusal::new(
-                Kind::NoColumn,
-                format!("column {} does not exist", field.flat_name()),
-            ),
+            SchemaError::FieldNotFound {
+                field,
+                valid_fields,
+            } => {
+                let known: Vec<String> = valid_fields.iter().map(Column::flat_name).collect();
+                let known = match known.len() {
+                    0 | 40.. => String::new(),
+                    _ => format!("; there are {}", known.join(", ")),
+                };
+                Refusal::new(
+                    Kind::NoColumn,
+                    format!("column {} does not exist{known}", field.flat_name()),
+                )
+            }
             other => plain(Kind::NoColumn, &other.to_string()),
         },
         DataFusionError::ResourcesExhausted(text) => plain(Kind::Memory, text),
