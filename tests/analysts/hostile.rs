@@ -108,7 +108,7 @@ fn hostile() -> Vec<(String, &'static [&'static str])> {
                 "CASE WHEN true THEN ".repeat(5_000),
                 " END".repeat(5_000)
             ),
-            too_much,
+            REFUSED,
         ),
     ]);
     list

@@ -17,7 +17,8 @@ use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
@@ -37,6 +38,12 @@ use crate::serve::execution::{Account, Run};
 use crate::serve::refusal::{Kind, Refusal};
 use crate::serve::service::{Caller, Prepared, Service};
 use crate::serve::users::{User, Users};
+
+/// Drivers send user and password with padding or, as those in Go, without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The service.
 pub struct Flight {
