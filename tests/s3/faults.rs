@@ -35,7 +35,16 @@ fn impatient(command: &mut std::process::Command) -> &mut std::process::Command 
 fn faults_of_the_network_change_nothing() {
     let store = large_store();
     // Of every dozen requests six go wrong, each in its own way.
-    let rule = |request: &Request| match request.number % 12 {
+    let mut completions = 0;
+    let rule = move |request: &Request| match request.number % 12 {
+        // An upload that is completed, and nobody hears of it: asked again, the store knows no such upload.
+        _ if request.is_completion() => {
+            completions += 1;
+            match completions % 2 {
+                1 => Fault::ResetAfter,
+                _ => Fault::None,
+            }
+        }
         1 => Fault::Unavailable,
         3 => Fault::ResetBefore,
         5 if request.method == "GET" => Fault::CutAnswer(40_000),
@@ -55,6 +64,12 @@ fn faults_of_the_network_change_nothing() {
     let faults = proxy.faults();
     assert!(faults > 20, "only {faults} faults");
     let parts = proxy.seen.lock().unwrap();
+    assert!(
+        parts
+            .iter()
+            .any(|(request, fault)| request.starts_with("POST") && *fault == Fault::ResetAfter),
+        "no upload was completed unheard"
+    );
     assert!(
         parts
             .iter()

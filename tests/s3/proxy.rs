@@ -36,6 +36,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it makes a file of the parts of an upload.
+    pub fn is_completion(&self) -> bool {
+        self.method == "POST" && self.target.contains("uploadId=")
+    }
+
     /// Whether it sends one part of an upload.
     pub fn is_part(&self) -> bool {
         self.method == "PUT" && self.target.contains("partNumber=")

@@ -141,12 +141,23 @@ impl ObjectStore for Sure {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        let before = match self.inner.head(location).await {
+            Ok(found) => found.e_tag,
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
         let inner = self.inner.put_multipart_opts(location, options).await?;
         let slot = Arc::new(Mutex::new(Some(inner)));
         let mut begun = lock(&BEGUN);
         begun.retain(|slot| slot.strong_count() > 0);
         begun.push(Arc::downgrade(&slot));
-        Ok(Box::new(Upload { slot }))
+        Ok(Box::new(Upload {
+            slot,
+            store: Arc::clone(&self.inner),
+            location: location.clone(),
+            before,
+            bytes: 0,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -193,12 +204,29 @@ impl ObjectStore for Sure {
 #[derive(Debug)]
 struct Upload {
     slot: Arc<Slot>,
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    /// What was there before, as the store names its content.
+    before: Option<String>,
+    /// Given to parts so far.
+    bytes: u64,
 }
 
 impl Upload {
-    /// The upload, to be ended.
-    fn take(&self) -> Result<Box<dyn MultipartUpload>> {
-        lock(&self.slot).take().ok_or_else(ended)
+    /// The upload, to be ended; `None` when it has ended.
+    fn take(&self) -> Option<Box<dyn MultipartUpload>> {
+        lock(&self.slot).take()
+    }
+
+    /// The file, if it was completed after all: an answer that went astray leaves that open, and not every store
+    /// answers the same when it is asked again.
+    async fn completed(&self) -> Option<PutResult> {
+        let found = self.store.head(&self.location).await.ok()?;
+        let is_new = found.e_tag.is_some() && found.e_tag != self.before;
+        (is_new && found.size == self.bytes).then_some(PutResult {
+            e_tag: found.e_tag,
+            version: found.version,
+        })
     }
 }
 
@@ -212,6 +240,7 @@ fn ended() -> Error {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.bytes += data.content_length() as u64;
         match lock(&self.slot).as_mut() {
             Some(upload) => upload.put_part(data),
             None => Box::pin(async { Err(ended()) }),
@@ -219,22 +248,29 @@ impl MultipartUpload for Upload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let mut upload = self.take()?;
-        let completed = upload.complete().await;
-        if completed.is_err() {
-            remove(upload);
+        let mut upload = self.take().ok_or_else(ended)?;
+        let error = match upload.complete().await {
+            Ok(completed) => return Ok(completed),
+            Err(error) => error,
+        };
+        if let Some(completed) = self.completed().await {
+            return Ok(completed);
         }
-        completed
+        remove(upload);
+        Err(error)
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.take()?.abort().await
+        match self.take() {
+            Some(mut upload) => upload.abort().await,
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Ok(upload) = self.take() {
+        if let Some(upload) = self.take() {
             remove(upload);
         }
     }
