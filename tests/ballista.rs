@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::prelude::CsvReadOptions;
+use futures::TryStreamExt;
 use graph_recs::cluster::{Client, JobState, state_of};
 use graph_recs_sql::Engine;
 use graph_recs_sql::cluster::Codec;
@@ -101,7 +102,8 @@ async fn the_job_of_a_lost_executor_cannot_be_trusted() {
                     JobState::Done(locations) => {
                         let mut rows = Vec::new();
                         for location in locations {
-                            rows.extend(client.fetch(location).await.unwrap());
+                            let batches = client.fetch(location).await.unwrap();
+                            rows.extend(batches.try_collect::<Vec<_>>().await.unwrap());
                         }
                         let found = numbers(&rows);
                         break if found == expected {

@@ -14,7 +14,8 @@ use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use datafusion::execution::SessionStateDefaults;
-use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard_ports};
+use graph_recs_sql::cluster::process::{ProcessOptions, runtime};
+use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
 use graph_recs_udfs::model::Model;
 
@@ -27,14 +28,8 @@ struct Options {
     #[command(flatten)]
     ballista: Config,
     #[command(flatten)]
-    tls: TlsOptions,
-    /// What log lines look like: text, or json for one object a line
-    #[arg(long, env = "GRAPH_RECS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
+    process: ProcessOptions,
 }
-
-/// Plans are read and run by recursion.
-const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let command = Options::command()
@@ -42,7 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Works on the pieces of graph-recs runs")
         .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
-        .mut_arg("log_level_setting", |level| level.default_value("warn"))
+        .mut_arg("log_level_setting", |level| {
+            level.default_value("warn,graph_recs_sql=info")
+        })
         .mut_arg("scheduler_connect_timeout_seconds", |arg| {
             arg.default_value("30")
         })
@@ -54,25 +51,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .mut_arg("job_data_ttl_seconds", |arg| arg.default_value("3600"));
     let options = Options::from_arg_matches(&command.get_matches())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK_BYTES)
-        .build()?;
-    runtime.block_on(serve(options))
+    runtime()?.block_on(serve(options))
 }
 
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
-    let tls = options.tls;
+    let tls = options.process.tls.clone();
     let mut config: ExecutorProcessConfig = options.ballista.try_into()?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(
-            &config.special_mod_log_level,
-        ))
-        .with_writer(std::io::stderr);
-    match options.log_format.as_str() {
-        "json" => log.json().init(),
-        _ => log.init(),
-    }
+    options.process.start_log(&config.special_mod_log_level);
     // The build at the head of the id lets a driver see strangers in the scheduler's list.
     config.executor_id = format!("{}.{}", build(), config.executor_id);
     config.override_function_registry = Some(Arc::new(functions()?));

@@ -13,7 +13,8 @@ use tracing::error;
 use crate::cli::Command;
 use crate::database::DatabaseError;
 use crate::log::{self, LogFormat};
-use crate::{commands, config, database, pipeline, warehouse};
+use crate::{commands, config, database, pipeline};
+use graph_recs_warehouse::WarehouseError;
 
 /// How long the end of a process may wait for half uploads to be removed.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -182,7 +183,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
                 _ => 4,
             };
         }
-        if let Some(warehouse::WarehouseError::LockHeld { .. }) = cause.downcast_ref() {
+        if let Some(WarehouseError::LockHeld { .. }) = cause.downcast_ref() {
             return 5;
         }
         match cause.downcast_ref() {

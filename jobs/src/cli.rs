@@ -5,21 +5,22 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use graph_recs_serve::options::{CatalogOptions, UserOptions};
+use graph_recs_serve::values::{parse_date, parse_share, parse_size, parse_time};
+
 use crate::database::DatabaseUrl;
 use crate::log::LogFormat;
 
 mod cluster;
 mod model;
 mod operations;
-mod serve;
-mod values;
 
-pub use cluster::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, SchedulerArgs};
+pub use cluster::{
+    AttachOptions, CancelOptions, ClusterArgs, JobsOptions, SchedulerArgs, ServeCommandOptions,
+    StatementsArgs,
+};
 pub use model::{ScoreOptions, TrainCommandOptions, WhyOptions};
 pub use operations::{BackfillOptions, CleanOptions, DoctorOptions, Organ, TelemetryOptions};
-pub use serve::{LimitOptions, ServeOptions, UserAction, UserOptions};
-pub(crate) use values::parse_any_size;
-use values::{parse_date, parse_share, parse_size, parse_time};
 
 /// Tells a social trading platform whom each of its users should follow, and why.
 ///
@@ -102,7 +103,7 @@ pub enum Command {
     /// Ask the warehouse, and a day's raw exports, anything in SQL
     Sql(SqlOptions),
     /// Serve the catalog to analysts: PostgreSQL's protocol and Arrow Flight SQL
-    Serve(ServeOptions),
+    Serve(ServeCommandOptions),
     /// Add, list and remove users of `serve`
     User(UserOptions),
     /// Train the reputation model
@@ -140,14 +141,14 @@ pub struct RunOptions {
     /// Publish behind a run of a later day: readers stay with the later one
     #[arg(long, env = "GRAPH_RECS_KEEP_LATER", value_parser = clap::builder::FalseyValueParser::new())]
     pub keep_later: bool,
-    /// CSV file (header user_id,pred) to take reputation scores from instead of from the model
+    /// CSV file (header user_id,pred), or its object-store URL, to take reputation scores from instead of from the model
     #[arg(
         long,
         env = "GRAPH_RECS_REPUTATION_SCORES",
         value_name = "FILE",
         conflicts_with = "model"
     )]
-    pub reputation_scores: Option<PathBuf>,
+    pub reputation_scores: Option<String>,
     /// Model folder, as `graph-recs train` writes it, or its object-store URL [default: the model that is built in]
     #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
     pub model: Option<String>,
@@ -348,22 +349,9 @@ pub struct RollbackOptions {
 /// Options of `sql`.
 #[derive(Debug, Args)]
 pub struct SqlOptions {
-    /// Folder of the warehouse: its current run's tables are there by name, past runs' as runs."<run>".<table>
-    #[arg(long, env = "GRAPH_RECS_WAREHOUSE", value_name = "DIR")]
-    pub warehouse: Option<String>,
-    /// Folder of raw exports, or the folder above the dated ones (see --date): gives raw.follows …
-    /// raw.messages, quarantine, engagements, weekly_messages
-    #[arg(long, value_name = "DIR")]
-    pub input: Option<String>,
-    /// The day: names the input folder <input>/<YYYYMMDD>, and the default of --as-of
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
-    pub date: Option<NaiveDate>,
-    /// The moment as of which the input is known, UTC
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub as_of: Option<DateTime<Utc>>,
-    /// Model folder for reputation(), or its object-store URL [default: the model that is built in]
-    #[arg(long, env = "GRAPH_RECS_MODEL", value_name = "DIR")]
-    pub model: Option<String>,
+    /// What there is to ask
+    #[command(flatten)]
+    pub catalog: CatalogOptions,
     /// Run this statement and leave
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
     pub command: Option<String>,

@@ -10,7 +10,5 @@ pub mod generate;
 pub mod log;
 pub mod pipeline;
 pub mod progress;
-pub mod serve;
 pub mod telemetry;
 pub mod train;
-pub mod warehouse;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{PoisonError, RwLock};
 
 use chrono::{SecondsFormat, Utc};
-use clap::ValueEnum;
+pub use graph_recs_sql::cluster::process::LogFormat;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -16,16 +16,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The run that the process works on.
 static RUN: RwLock<Option<String>> = RwLock::new(None);
-
-/// What log lines look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object a line: time, level, run_id, target, message, and what else is known
-    Json,
-}
 
 /// Starts the log: a plain level is that of graph-recs alone, its libraries only warn.
 pub fn start(level: &str, format: LogFormat) {

@@ -11,14 +11,12 @@ use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{Config, SchedulerConfig};
 use ballista_scheduler::scheduler_process::start_server;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels, guard_ports};
+use graph_recs_sql::cluster::process::{ProcessOptions, runtime};
+use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, process_config};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Deep plans are planned by recursion.
-const STACK_BYTES: usize = 32 << 20;
 
 /// Hands the pieces of graph-recs runs to executors.
 #[derive(Parser)]
@@ -26,10 +24,7 @@ struct Options {
     #[command(flatten)]
     ballista: Config,
     #[command(flatten)]
-    tls: TlsOptions,
-    /// What log lines look like: text, or json for one object a line
-    #[arg(long, env = "GRAPH_RECS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
+    process: ProcessOptions,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,24 +39,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             arg.default_value("1")
         });
     let options = Options::from_arg_matches(&command.get_matches())?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(
-            &options.ballista.log_level_setting,
-        ))
-        .with_writer(std::io::stderr);
-    match options.log_format.as_str() {
-        "json" => log.json().init(),
-        _ => log.init(),
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK_BYTES)
-        .build()?;
-    runtime.block_on(serve(options))
+    let filter = &options.ballista.log_level_setting;
+    options.process.start_log(filter);
+    runtime()?.block_on(serve(options))
 }
 
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
-    let (mut ballista, tls) = (options.ballista, options.tls);
+    let (mut ballista, tls) = (options.ballista, options.process.tls);
     let mut address: SocketAddr =
         format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;
     // Executors send their results to the name that the scheduler tells them.

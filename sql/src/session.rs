@@ -77,12 +77,7 @@ impl Engine {
 
     fn travelling_config(&self) -> SessionConfig {
         let mut config = self.config();
-        let optimizer = &mut config.options_mut().optimizer;
-        // Both hand values from one operator to another in memory, which is lost on the way.
-        optimizer.enable_dynamic_filter_pushdown = false;
-        // A Ballista scheduler would say at every job that it turns this off.
-        optimizer.enable_round_robin_repartition = false;
-        optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        fit_to_travel(&mut config);
         config
     }
 
@@ -109,6 +104,16 @@ impl Engine {
         optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
         config
     }
+}
+
+/// Settings by which plans can be sent to other processes.
+pub fn fit_to_travel(config: &mut SessionConfig) {
+    let optimizer = &mut config.options_mut().optimizer;
+    // Both hand values from one operator to another in memory, which is lost on the way.
+    optimizer.enable_dynamic_filter_pushdown = false;
+    optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // A Ballista scheduler would say at every job that it turns this off.
+    optimizer.enable_round_robin_repartition = false;
 }
 
 /// A session without functions of ours that reads what lies in any store: for looking at published tables.

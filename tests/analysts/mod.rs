@@ -1,6 +1,7 @@
 //! The service for analysts: a real one, asked by psql and pgbench as analysts would.
 
 mod answers;
+mod executors;
 mod hostile;
 mod login;
 mod startup;

@@ -23,7 +23,9 @@ fn answered(service: &Service, tool: &str) {
 #[test]
 fn questions_of_tools_are_answered() {
     let service = Service::start(&[]);
-    for tool in ["dbeaver", "jdbc", "metabase", "grafana", "superset"] {
+    for tool in [
+        "dbeaver", "jdbc", "metabase", "grafana", "superset", "npgsql", "odbc",
+    ] {
         answered(&service, tool);
     }
 }

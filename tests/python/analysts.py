@@ -59,6 +59,35 @@ def with_psycopg():
         assert len(connection.execute("SELECT value FROM generate_series(1, 100000)").fetchall()) == 100000
     with psycopg.connect(URL) as connection, connection.transaction():
         assert connection.execute("SELECT count(*) FROM recommendations").fetchone()[0] == len(rows)
+        # Cursors of the server: two at a time, in portions, with parameters, and one given up half-way.
+        with connection.cursor(name="all") as every, connection.cursor(name="first") as first_rank:
+            every.itersize = 1000
+            every.execute(QUERY)
+            first_rank.execute("SELECT user_id FROM recommendations WHERE rank = %s ORDER BY user_id", (1,))
+            assert first_rank.fetchone()[0] == first
+            assert every.description[3].name == "score", every.description
+            assert [row for row in every] == rows
+        with connection.cursor(name="again") as again:
+            again.execute(QUERY)
+            assert again.fetchmany(3) == rows[:3] and again.fetchmany(2) == rows[3:5]
+    with psycopg.connect(URL, autocommit=True) as connection:
+        try:
+            connection.execute("DECLARE lonely CURSOR FOR SELECT 1")
+        except psycopg.errors.NoActiveSqlTransaction:
+            pass
+        else:
+            raise AssertionError("a cursor without a transaction")
+        connection.execute("DECLARE kept CURSOR WITH HOLD FOR SELECT value FROM generate_series(1, 5) ORDER BY 1")
+        assert connection.execute("FETCH 2 FROM kept").fetchall() == [(1,), (2,)]
+        assert connection.execute("FETCH ALL FROM kept").fetchall() == [(3,), (4,), (5,)]
+        assert connection.execute("FETCH NEXT FROM kept").fetchall() == []
+        connection.execute("CLOSE kept")
+        try:
+            connection.execute("FETCH 1 FROM kept")
+        except psycopg.errors.InvalidCursorName:
+            pass
+        else:
+            raise AssertionError("a closed cursor gives rows")
     return rows
 
 
@@ -68,10 +97,27 @@ def with_sqlalchemy():
     tables = inspector.get_table_names(schema="graph_recs")
     assert sorted(tables) == ["closest_connections", "rec_reasons", "recommendations", "reputation_scores"], tables
     assert "drift" in inspector.get_view_names(schema="graph_recs")
+    assert inspector.get_schema_names() == ["graph_recs", "graph_recs_history", "information_schema", "ops"]
+    assert inspector.get_table_comment("recommendations", schema="graph_recs")["text"]
+    everything = sa.MetaData()
+    everything.reflect(engine, schema="graph_recs", views=True)
+    table = everything.tables["graph_recs.recommendations"]
+    columns = {column.name: (str(column.type), column.nullable) for column in table.columns}
+    integer = ("INTEGER", False)
+    wanted = {"user_id": integer, "rec_id": integer, "rank": integer, "score": ("NUMERIC(20, 8)", False)}
+    assert columns == wanted and all(column.comment for column in table.columns), columns
+    with engine.connect() as connection:
+        best = sa.select(table.c.user_id, sa.func.max(table.c.score)).where(table.c.rank <= 3).group_by(table.c.user_id)
+        assert len(connection.execute(best).all()) == connection.execute(
+            sa.select(sa.func.count(sa.distinct(table.c.user_id)))
+        ).scalar()
+        streamed = connection.execution_options(stream_results=True, yield_per=500).execute(sa.text(QUERY))
+        portions = [len(portion) for portion in streamed.partitions()]
     with engine.connect() as connection:
         rows = [tuple(row) for row in connection.execute(sa.text(QUERY))]
         frame = pd.read_sql(sa.text("SELECT * FROM coverage"), connection)
     assert frame["users_with_recommendations"][0] == len({row[0] for row in rows}), frame
+    assert sum(portions) == len(rows) and max(portions) == min(500, len(rows)), portions
     return rows
 
 

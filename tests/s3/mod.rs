@@ -224,6 +224,26 @@ fn a_day_in_a_bucket_gives_the_bytes_of_a_day_on_disk() {
 }
 
 #[test]
+fn given_scores_may_lie_in_a_bucket() {
+    let store = Store::golden();
+    fs::create_dir_all(store.file("scores")).unwrap();
+    fs::copy(golden("pred.csv"), store.file("scores/pred.csv")).unwrap();
+    let place = crate::support::Place::golden();
+    let scores = golden("pred.csv");
+    let scores = ["--reputation-scores", scores.to_str().unwrap()];
+    let local = place.run("warehouse", &scores).exits(0).run_id();
+    let url = format!("s3://{BUCKET}/scores/pred.csv");
+    let run = store.run("warehouse", &["--reputation-scores", &url]);
+    let run = run.exits(0).run_id();
+    assert!(place.published("warehouse", &local) == store.published("warehouse", &run));
+    let none = format!("s3://{BUCKET}/scores/none.csv");
+    store
+        .run("warehouse", &["--reputation-scores", &none])
+        .exits(1)
+        .says(&["--reputation-scores", "scores/none.csv"]);
+}
+
+#[test]
 fn a_cluster_works_on_a_bucket() {
     let store = Store::golden();
     let id = store.run("embedded", &[]).exits(0).run_id();

@@ -1,9 +1,12 @@
 //! Options of the work on a cluster, and of the commands that look after it.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use graph_recs_serve::options::ServeOptions;
 use graph_recs_sql::cluster::tls::TlsOptions;
 
-use super::values::{parse_any_size, parse_setting};
+use graph_recs_serve::values::{parse_any_size, parse_setting};
 
 /// Options of the work on a cluster.
 #[derive(Clone, Debug, Args)]
@@ -65,6 +68,51 @@ pub struct SchedulerArgs {
     /// Certificates
     #[command(flatten)]
     pub tls: TlsOptions,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeCommandOptions {
+    /// The service
+    #[command(flatten)]
+    pub service: ServeOptions,
+    /// Executors for its statements
+    #[command(flatten)]
+    pub cluster: StatementsArgs,
+}
+
+/// Executors that work on analysts' statements.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of the work on a cluster")]
+pub struct StatementsArgs {
+    /// Have the executors of this scheduler, df://host:port, work on statements that read much
+    #[arg(long, env = "GRAPH_RECS_CLUSTER", value_name = "URL")]
+    pub cluster: Option<String>,
+    /// Bytes of files from which on a statement is sent to them; what reads less is done here sooner
+    #[arg(long, env = "GRAPH_RECS_CLUSTER_MIN_SCAN", value_name = "SIZE", default_value = "16MiB", value_parser = parse_any_size)]
+    pub cluster_min_scan: u64,
+    /// As --tls-ca of the other commands
+    #[arg(long, env = "GRAPH_RECS_TLS_CA", value_name = "FILE")]
+    pub cluster_tls_ca: Option<PathBuf>,
+    /// As --tls-cert of the other commands
+    #[arg(long, env = "GRAPH_RECS_TLS_CERT", value_name = "FILE", requires_all = ["cluster_tls_ca", "cluster_tls_key"])]
+    pub cluster_tls_cert: Option<PathBuf>,
+    /// As --tls-key of the other commands
+    #[arg(
+        long,
+        env = "GRAPH_RECS_TLS_KEY",
+        value_name = "FILE",
+        requires = "cluster_tls_cert"
+    )]
+    pub cluster_tls_key: Option<PathBuf>,
+    /// Seconds that a statement waits for an executor when there is none
+    #[arg(
+        long,
+        env = "GRAPH_RECS_WAIT_FOR_EXECUTORS",
+        value_name = "S",
+        default_value_t = 60
+    )]
+    pub wait_for_executors: u64,
 }
 
 /// Options of `jobs`.

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
 
 use super::EngineOptions;
-use super::values::{parse_date, parse_time};
+use graph_recs_serve::values::{parse_date, parse_time};
 
 /// Options of `train`.
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
-use super::values::parse_date;
 use super::{RunOptions, WarehouseOptions};
+use graph_recs_serve::values::parse_date;
 
 /// Where a run's figures and spans go.
 #[derive(Clone, Debug, Args)]

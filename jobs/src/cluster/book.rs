@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::warehouse::{DataFile, Table, Warehouse};
+use graph_recs_warehouse::{DataFile, Table, Warehouse};
 
 /// How the run is divided; decided once, so that a driver started again finds the same pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use graph_recs_udfs::scan::Source;
 
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{Job, MEANS, name_and_mean, name_and_rows, numbers};
-use crate::warehouse::{DataFile, PerTable, Table};
+use graph_recs_warehouse::{DataFile, PerTable, Table};
 
 /// Checks of whole tables: means, and counts of users who may be met in several buckets.
 const WHOLE: [&str; 2] = ["scores_near_last_run", "users_known"];

@@ -11,16 +11,18 @@ use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, ExecuteQueryParams, GetJobStatusParams, GetJobStatusResult, KeyValuePair,
-    PartitionLocation,
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams,
+    GetJobStatusResult, KeyValuePair, PartitionLocation,
 };
 use ballista_core::version::insert_version_header;
 use datafusion::arrow::array::RecordBatch;
-use futures::TryStreamExt;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use graph_recs_sql::cluster::tls::{TlsOptions, Tunnels};
 use graph_recs_sql::cluster::{FIT_PATH, Needs};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 use url::Url;
@@ -242,7 +244,7 @@ impl Client {
         let request = Request::new(GetJobStatusParams {
             job_id: job.to_string(),
         });
-        let patient = tokio::time::timeout(PATIENCE, async {
+        let patient = timeout(PATIENCE, async {
             self.scheduler.clone().get_job_status(request).await
         });
         let answer = patient
@@ -256,15 +258,28 @@ impl Client {
         let request = Request::new(CancelJobParams {
             job_id: job.to_string(),
         });
-        tokio::time::timeout(PATIENCE, async {
+        timeout(PATIENCE, async {
             self.scheduler.clone().cancel_job(request).await
         })
         .await??;
         Ok(())
     }
 
-    /// The rows of a result.
-    pub async fn fetch(&self, location: PartitionLocation) -> Result<Vec<RecordBatch>> {
+    /// Removes a job's result.
+    pub async fn clean(&self, job: &str) -> Result<()> {
+        let request = Request::new(CleanJobDataParams {
+            job_id: job.to_string(),
+            remove_stage_ids: Vec::new(),
+        });
+        timeout(PATIENCE, async {
+            self.scheduler.clone().clean_job_data(request).await
+        })
+        .await??;
+        Ok(())
+    }
+
+    /// The batches of a result, as they are handed out.
+    pub async fn fetch(&self, location: PartitionLocation) -> Result<Batches> {
         let layout = location.layout();
         let (Some(executor), Some(partition)) = (location.executor_meta, location.partition_id)
         else {
@@ -275,7 +290,7 @@ impl Client {
             .as_ref()
             .map(|tunnels| Arc::new(BallistaConfigGrpcEndpoint::new(tunnels.endpoints())));
         let port = u16::try_from(executor.port)?;
-        let fetched = async {
+        let begin = async {
             let mut client = BallistaClient::try_new(
                 &executor.host,
                 port,
@@ -288,22 +303,24 @@ impl Client {
                 0,
             )
             .await?;
+            let partition = partition.into();
             let rows = client
-                .fetch_partition(
-                    &executor.id,
-                    &partition.into(),
-                    location.file_id,
-                    layout,
-                    true,
-                )
+                .fetch_partition(&executor.id, &partition, location.file_id, layout, true)
                 .await?;
-            anyhow::Ok(rows.try_collect().await?)
+            anyhow::Ok(rows)
         };
-        tokio::time::timeout(PATIENCE, fetched)
-            .await
-            .context("the executor does not hand out its result")?
+        const SILENT: &str = "the executor does not hand out its result";
+        let rows = timeout(PATIENCE, begin).await.context(SILENT)??;
+        let next = |mut rows: SendableRecordBatchStream| async move {
+            let batch = timeout(PATIENCE, rows.try_next()).await.context(SILENT)??;
+            anyhow::Ok(batch.map(|batch| (batch, rows)))
+        };
+        Ok(stream::try_unfold(rows, next).boxed())
     }
 }
+
+/// A result's batches.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// What a status message says.
 pub fn state_of(message: GetJobStatusResult) -> JobState {

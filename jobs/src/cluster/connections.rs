@@ -11,7 +11,7 @@ use crate::pipeline::cluster_parts::{
     Account, Accounts, CONNECTIONS_TALLY, ENGAGEMENT_SOURCES, Job, StepRecord, from_summary,
     numbers, settle, settle_users,
 };
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 /// A source's staged pieces.
 pub type Staged = BTreeMap<&'static str, Vec<Written>>;

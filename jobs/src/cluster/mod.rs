@@ -14,6 +14,7 @@ mod progress;
 mod ranking;
 mod reputation;
 mod session;
+mod statements;
 mod watch;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use client::{Client, Executor, JobLine, JobState, state_of};
 pub use pool::{Cancelled, JobFailed, job_prefix};
 pub use progress::{Phase, Snapshot, StageProgress};
 pub use session::Cluster;
+pub use statements::Statements;
 
 /// How to use a cluster.
 #[derive(Clone, Debug)]

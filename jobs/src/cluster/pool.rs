@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use ballista_core::serde::protobuf::PartitionLocation;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use graph_recs_sql::cluster::{
-    Answer, Codec, Done, Failure, Needs, PieceExec, PieceSpec, Target, build,
+    Answer, Codec, Done, Failure, Needs, PieceExec, PieceSpec, Target, build, rows_of,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -17,7 +18,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::ClusterOptions;
-use super::client::{Client, JobState, state_of};
+use super::client::{Batches, Client, JobState, state_of};
 use super::watch::Watch;
 
 /// Pieces under way at once for each core: one that works and one that waits, so that no core does.
@@ -57,6 +58,53 @@ pub struct Work<'a> {
     pub target: &'a (dyn Fn(&str) -> Target + Sync),
     /// What must hold of the answer; in words what does not.
     pub verify: &'a (dyn Fn(&Answer) -> Result<(), String> + Sync),
+}
+
+impl Work<'_> {
+    fn failed(&self, why: String) -> JobFailed {
+        JobFailed {
+            stage: self.stage.to_string(),
+            piece: self.piece.to_string(),
+            why,
+        }
+    }
+}
+
+/// A name that no other attempt has.
+fn attempt_name() -> String {
+    let mut name = Uuid::new_v4().simple().to_string();
+    name.truncate(12);
+    name
+}
+
+/// Why a plan gives no rows.
+#[derive(Debug)]
+pub enum NoRows {
+    /// It cannot be sent.
+    Untravelled,
+    /// It would fail again, with this text.
+    Fault(String),
+    /// No executor, or not until the end.
+    Lost(anyhow::Error),
+}
+
+/// A result on an executor's disk, which is removed when nobody fetches it any more.
+struct Leftover {
+    client: Client,
+    job: Option<String>,
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        let (client, Some(job)) = (self.client.clone(), self.job.take()) else {
+            return;
+        };
+        tokio::spawn(async move {
+            if let Err(error) = client.clean(&job).await {
+                debug!(job, "its result is left to the scheduler: {error:#}");
+            }
+        });
+    }
 }
 
 /// What a piece took, for measuring.
@@ -211,17 +259,13 @@ impl Pool {
     pub async fn run(&self, work: Work<'_>) -> Result<Answer> {
         self.widen();
         let _place = self.places.acquire().await?;
-        let failed = |why: String| JobFailed {
-            stage: work.stage.to_string(),
-            piece: work.piece.to_string(),
-            why,
-        };
+        let failed = |why: String| work.failed(why);
         let (mut voided, mut failures) = (0, 0);
         loop {
             self.watch.ready(self.options.wait).await?;
             self.widen();
             let begun = Instant::now();
-            let trouble = match self.attempt(&work).await {
+            let trouble = match self.attempt(self.submit(&work)).await {
                 Ok(done) => match (work.verify)(&done.answer) {
                     Ok(()) => {
                         self.note(&work, &done, begun, voided + failures);
@@ -262,8 +306,51 @@ impl Pool {
         }
     }
 
-    /// One attempt, under a name of its own.
-    async fn attempt(&self, work: &Work<'_>) -> Result<Done, Trouble> {
+    /// The rows of a plan that one executor runs whole, as they are fetched from its disk. It is not tried again: it
+    /// may be what its executor was lost by.
+    ///
+    /// # Errors
+    /// [`NoRows`].
+    pub async fn rows(&self, name: &str, plan: Arc<dyn ExecutionPlan>) -> Result<Batches, NoRows> {
+        if self.codec.encode(Arc::clone(&plan)).is_err() {
+            return Err(NoRows::Untravelled);
+        }
+        let work = Work {
+            stage: "statement",
+            piece: name,
+            plan,
+            target: &|_| Target::Rows,
+            verify: &|_| Ok(()),
+        };
+        self.watch
+            .ready(self.options.wait)
+            .await
+            .map_err(NoRows::Lost)?;
+        let attempt = attempt_name();
+        let place = self.attempt(self.place(&work, &attempt, Target::Rows));
+        let place = place.await.map_err(|trouble| match trouble {
+            Trouble::Lasting(why) => NoRows::Fault(why),
+            Trouble::Void(why) | Trouble::Passing(why) => NoRows::Lost(anyhow!(why)),
+            Trouble::Cancelled => NoRows::Lost(anyhow!("it was cancelled on the cluster")),
+        })?;
+        let leftover = Leftover {
+            client: self.client.clone(),
+            job: place.partition_id.as_ref().map(|part| part.job_id.clone()),
+        };
+        let fetched = self.client.fetch(place).await.map_err(NoRows::Lost)?;
+        let rows = fetched.map(move |batch| {
+            let _until_the_last = &leftover;
+            let rows = rows_of(&batch?)?;
+            anyhow::Ok(stream::iter(rows.into_iter().map(Ok)))
+        });
+        Ok(rows.try_flatten().boxed())
+    }
+
+    /// Waits for one attempt, as long as there is any sense in it.
+    async fn attempt<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
         let mut stop = self.options.stop.clone();
         let mut roster = self.watch.roster();
         let losses = roster.borrow_and_update().losses;
@@ -279,23 +366,45 @@ impl Pool {
             () = sleep(deadline) => {
                 Err(Trouble::Passing(format!("no answer within {} s (--piece-deadline)", deadline.as_secs())))
             }
-            done = self.submit(work) => done,
+            done = attempt => done,
         }
     }
 
+    /// One attempt's answer.
     async fn submit(&self, work: &Work<'_>) -> Result<Done, Trouble> {
-        let attempt = Uuid::new_v4().simple().to_string();
-        let attempt = attempt.get(..12).unwrap_or(&attempt);
+        let attempt = attempt_name();
+        let target = (work.target)(&attempt);
+        let place = self.place(work, &attempt, target.clone()).await?;
+        let rows = async {
+            self.client
+                .fetch(place)
+                .await?
+                .try_collect::<Vec<_>>()
+                .await
+        };
+        let rows = rows
+            .await
+            .map_err(|error| Trouble::Void(format!("its answer is gone: {error:#}")))?;
+        Done::read(&target, &rows).map_err(|error| Trouble::Void(error.to_string()))
+    }
+
+    /// Has one attempt made, under a name of its own; where its answer lies.
+    async fn place(
+        &self,
+        work: &Work<'_>,
+        attempt: &str,
+        target: Target,
+    ) -> Result<PartitionLocation, Trouble> {
         let name = format!(
             "{}{}/{}/{attempt}",
             job_prefix(&self.run),
             work.stage,
             work.piece
         );
-        let target = (work.target)(attempt);
         let spec = PieceSpec {
+            name: name.clone(),
             build: build(),
-            target: target.clone(),
+            target,
         };
         let piece = PieceExec::new(spec, Arc::clone(&work.plan));
         let plan = self
@@ -354,15 +463,7 @@ impl Pool {
                 }
             }
         };
-        let Some(location) = location else {
-            return Err(Trouble::Void("it ended without a result".into()));
-        };
-        let rows = self
-            .client
-            .fetch(location)
-            .await
-            .map_err(|error| Trouble::Void(format!("its answer is gone: {error:#}")))?;
-        Done::read(&target, &rows).map_err(|error| Trouble::Void(error.to_string()))
+        location.ok_or_else(|| Trouble::Void("it ended without a result".into()))
     }
 
     /// Waits until what was given up is cancelled, but not for long.

@@ -11,7 +11,7 @@ use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
     CANDIDATES_TALLY, ENGAGEMENT_SOURCES, FATES, Job, StepRecord, numbers,
 };
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 impl Cluster {
     /// Step 3. What steps 1 and 2 left in the book is taken from there.

@@ -8,9 +8,9 @@ use graph_recs_udfs::scan::Source;
 use super::connections::{Staged, same};
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
-    Accounts, DUPLICATES, Job, StepRecord, from_summary, numbers,
+    Accounts, DUPLICATES, Job, StepRecord, from_summary, numbers, settle_messages,
 };
-use crate::warehouse::{DataFile, Table};
+use graph_recs_warehouse::{DataFile, Table};
 
 /// Ids that one task looks for copies among.
 const IDS_A_PIECE: u64 = 20_000_000;
@@ -57,14 +57,7 @@ impl Cluster {
             self.expect("tallies", 1);
             let tally = self.statement(&context, DUPLICATES).await?;
             let tally = numbers(&self.ask("tallies", "copies", tally, |_| Ok(())).await?)?;
-            let count = |name: &str| tally.get(name).map_or(0, |count| *count as u64);
-            if count("copies") > 0 {
-                // A copy outside of the weeks was counted as that before it was known to be a copy.
-                if let Some(outside) = account.left_out.get_mut("outside_weeks") {
-                    *outside = outside.saturating_sub(count("outside_weeks"));
-                }
-                account.left_out.insert("duplicate".into(), count("copies"));
-            }
+            settle_messages(&mut account, &tally)?;
         }
         let left_out: u64 = account.left_out.values().sum();
         same("messages", account.used + left_out, account.read).map_err(anyhow::Error::msg)?;

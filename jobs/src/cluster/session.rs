@@ -14,9 +14,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use graph_recs_sql::cluster::{
-    Answer, Form, ModelRef, Needs, PieceFile, PieceTable, Target, Written, build,
-};
+use graph_recs_sql::cluster::{Answer, Form, Needs, PieceFile, PieceTable, Target, Written, build};
 use graph_recs_sql::{Engine, session};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::{RecordTable, Source};
@@ -30,7 +28,7 @@ use super::progress::{Board, Phase, Reporter, Snapshot};
 use crate::pipeline::Job;
 use crate::pipeline::cluster_parts::Accounts;
 use crate::progress::Progress;
-use crate::warehouse::{DataFile, Table};
+use graph_recs_warehouse::{DataFile, Table};
 
 /// Plans at once in the making or under way; the pool decides how many are sent.
 const PLANS_AT_ONCE: usize = 512;
@@ -67,15 +65,9 @@ impl Cluster {
             ..job.engine().clone()
         };
         let model = Arc::clone(job.model());
-        let scores_by_model = job.model_hash().map(|hash| {
-            anyhow::Ok(ModelRef {
-                hash,
-                location: job.model_location()?,
-            })
-        });
         let needs = Needs {
             build: build(),
-            model: scores_by_model.transpose()?,
+            model: job.model_ref()?,
         };
         let mut settings = engine.travelling_settings();
         settings.extend(options.settings.clone());

@@ -10,7 +10,7 @@ use crate::app::exit_code;
 use crate::cli::{BackfillOptions, RunOptions};
 use crate::pipeline::{Job, Published};
 use crate::progress::Progress;
-use crate::warehouse::PublicationKind;
+use graph_recs_warehouse::PublicationKind;
 
 /// What became of a day, or would.
 enum Day {

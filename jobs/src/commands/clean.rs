@@ -5,7 +5,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
 use crate::cli::CleanOptions;
-use crate::warehouse::{Keep, Warehouse, WarehouseLock};
+use graph_recs_warehouse::{Keep, Warehouse, WarehouseLock};
 
 /// Lists what is to go, and removes it when that is asked for.
 pub async fn run(options: CleanOptions) -> Result<()> {

@@ -16,9 +16,10 @@ use tracing::warn;
 use super::job::job_options;
 use crate::cli::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, RunOptions};
 use crate::cluster::{Client, ClusterOptions, JobLine, Phase, Snapshot, job_prefix};
-use crate::pipeline::{Job, Report, WorkFolder, render};
+use crate::pipeline::{Job, WorkFolder, render};
 use crate::progress::{Counter, Progress};
-use crate::warehouse::Warehouse;
+use graph_recs_warehouse::Warehouse;
+use graph_recs_warehouse::report::Report;
 
 /// How often a run is looked at.
 const EVERY: Duration = Duration::from_millis(500);

@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::job::missing;
 use crate::cli::{DatabaseOptions, MigrateOptions};
 use crate::database::{Database, DatabaseError, Loaded, Outcome, newest};
 use crate::pipeline::{Cost, Meter, render_checks};
 use crate::progress::Progress;
-use crate::warehouse::{PublicationKind, Warehouse};
+use graph_recs_serve::values::missing;
+use graph_recs_warehouse::{PublicationKind, Warehouse};
 
 /// Makes or changes the tables.
 pub async fn migrate(options: MigrateOptions) -> Result<()> {

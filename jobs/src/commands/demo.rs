@@ -15,7 +15,7 @@ use crate::database::newest;
 use crate::generate::{Options, Ties, generate as make};
 use crate::pipeline::{Job, JobOptions, render};
 use crate::progress::Progress;
-use crate::warehouse::{PublicationKind, Table, Warehouse};
+use graph_recs_warehouse::{PublicationKind, Table, Warehouse};
 
 /// Marks a folder as one that the demo made and may replace.
 const MARK: &str = ".graph-recs-demo";
@@ -42,7 +42,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     }
     let date =
         chrono::NaiveDate::from_ymd_opt(DATE.0, DATE.1, DATE.2).context("the demo's date")?;
-    let as_of = crate::pipeline::start_of_day(date);
+    let as_of = graph_recs_serve::values::start_of_day(date);
     let input = out.join("exports");
     let day = input.join(date.format("%Y%m%d").to_string());
     std::fs::create_dir_all(&day).with_context(|| format!("{} cannot be made", day.display()))?;

@@ -15,11 +15,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::database;
-use super::job::missing;
 use crate::app::{exit_code, told};
 use crate::cli::{DoctorOptions, Organ, RunOptions};
 use crate::cluster::Client;
-use crate::warehouse::{Warehouse, WarehouseLock};
+use graph_recs_serve::values::missing;
+use graph_recs_warehouse::{Warehouse, WarehouseLock};
 
 /// Stores refuse requests from a quarter of an hour on; long before that times in logs mislead.
 const CLOCK_OFF_AT_MOST: TimeDelta = TimeDelta::seconds(60);

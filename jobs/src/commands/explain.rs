@@ -8,7 +8,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use graph_recs_sql::session;
 
 use crate::cli::ExplainOptions;
-use crate::warehouse::{Publication, Table, Warehouse};
+use graph_recs_warehouse::{Publication, Table, Warehouse};
 
 /// Shows a user's closest connections, recommendations, and the reasons for each.
 pub async fn run(options: ExplainOptions) -> Result<()> {

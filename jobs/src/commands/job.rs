@@ -1,7 +1,6 @@
 //! `run` and the commands of single steps.
 
 use anyhow::Result;
-use chrono::{DateTime, NaiveDate, Utc};
 use graph_recs_sql::Parameters;
 use graph_recs_sql::parameters::default_anchor;
 use serde_json::json;
@@ -10,12 +9,12 @@ use tracing::warn;
 use super::database::{self, InDatabase};
 use crate::cli::{RunOptions, TelemetryOptions};
 use crate::database::Database;
-use crate::pipeline::{
-    Changed, Job, JobOptions, Published, Run, Step, StepOutcome, render, start_of_day,
-};
+use crate::pipeline::{Job, JobOptions, Published, Run, Step, StepOutcome, render};
 use crate::progress::Progress;
 use crate::telemetry::{self, Watch};
-use crate::warehouse::PublicationKind;
+use graph_recs_serve::values::{missing, moment};
+use graph_recs_warehouse::PublicationKind;
+use graph_recs_warehouse::report::Changed;
 
 /// The whole job.
 pub async fn run(options: RunOptions) -> Result<()> {
@@ -243,20 +242,4 @@ pub fn job_options(options: RunOptions) -> Result<JobOptions> {
         ready_file: options.ready_file,
         keep_later: options.keep_later,
     })
-}
-
-/// The moment as of which a day is known, as the options say it.
-pub fn moment(as_of: Option<DateTime<Utc>>, date: Option<NaiveDate>) -> Result<DateTime<Utc>> {
-    match (as_of, date) {
-        (Some(as_of), _) => Ok(as_of),
-        (None, Some(date)) => Ok(start_of_day(date)),
-        (None, None) => Err(missing("--as-of or --date")),
-    }
-}
-
-/// Wrong usage: an option that this command cannot do without.
-pub fn missing(option: &str) -> anyhow::Error {
-    let kind = clap::error::ErrorKind::MissingRequiredArgument;
-    let error = clap::Error::raw(kind, format!("{option} is needed"));
-    anyhow::Error::new(error).context("wrong usage")
 }

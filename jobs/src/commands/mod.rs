@@ -15,8 +15,6 @@ mod sql;
 mod train;
 mod why;
 
-pub(crate) use job::moment;
-
 use anyhow::Result;
 
 use graph_recs_udfs::stores::is_remote;
@@ -43,7 +41,7 @@ pub async fn run(command: Command) -> Result<()> {
         Command::Runs(options) => runs::list(options).await,
         Command::Rollback(options) => runs::rollback(options).await,
         Command::Sql(options) => sql::run(options).await,
-        Command::Serve(options) => crate::serve::run(options).await,
+        Command::Serve(options) => serve::run(options).await,
         Command::User(options) => serve::user(options),
         Command::Train(options) => train::run(options).await,
         Command::Jobs(options) => cluster::jobs(options).await,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::database;
 use crate::cli::{RollbackOptions, WarehouseOptions};
 use crate::progress::Progress;
-use crate::warehouse::{PublicationKind, Published, Table, Warehouse, WarehouseLock};
+use graph_recs_warehouse::{PublicationKind, Published, Table, Warehouse, WarehouseLock};
 
 /// Lists the publications, oldest first.
 pub async fn list(options: WarehouseOptions) -> Result<()> {

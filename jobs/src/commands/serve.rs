@@ -1,11 +1,58 @@
-//! `user`: who may ask the service for analysts.
+//! `serve`: the service for analysts, and `user`: who may ask it.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::{UserAction, UserOptions};
-use crate::serve::users;
+use graph_recs_serve::options::{UserAction, UserOptions};
+use graph_recs_serve::users;
+use graph_recs_sql::cluster::ModelRef;
+use graph_recs_sql::cluster::tls::TlsOptions;
+use graph_recs_udfs::model::Model;
+use tokio::sync::watch;
+
+use crate::cli::{ServeCommandOptions, StatementsArgs};
+use crate::cluster::{ClusterOptions, Statements};
+
+/// Serves, with executors for what reads much when a cluster is named.
+pub async fn run(options: ServeCommandOptions) -> Result<()> {
+    let StatementsArgs {
+        cluster,
+        cluster_min_scan,
+        cluster_tls_ca: tls_ca,
+        cluster_tls_cert: tls_cert,
+        cluster_tls_key: tls_key,
+        wait_for_executors,
+    } = options.cluster;
+    let Some(url) = cluster else {
+        return graph_recs_serve::run(options.service, None).await;
+    };
+    let (_never, stop) = watch::channel(false);
+    let cluster = ClusterOptions {
+        url,
+        tls: TlsOptions {
+            tls_ca,
+            tls_cert,
+            tls_key,
+        },
+        wait: Duration::from_secs(wait_for_executors),
+        // The service stops what takes too long.
+        piece_deadline: Duration::MAX,
+        step_deadline: Duration::MAX,
+        tries: 1,
+        buckets: None,
+        piece_bytes: 0,
+        settings: Vec::new(),
+        stop,
+    };
+    let location = options.service.catalog.model.as_deref();
+    let model = Model::open(location).await?;
+    let model = ModelRef::at(model.hash(), location)?;
+    let statements = Statements::open(cluster, model, cluster_min_scan).await?;
+    graph_recs_serve::run(options.service, Some(Arc::new(statements))).await
+}
 
 /// Adds, lists and removes users.
 pub fn user(options: UserOptions) -> Result<()> {

@@ -31,7 +31,7 @@ const TEXTS: &str =
 pub async fn run(options: TrainCommandOptions) -> Result<()> {
     let input = Input::open(&options.input, options.date).await?;
     input.require(&[Source::Message])?;
-    let as_of = super::job::moment(options.as_of, options.date)?;
+    let as_of = graph_recs_serve::values::moment(options.as_of, options.date)?;
     let context = options.engine.engine().session(Model::shipped()?)?;
     session::register_input(&context, &input)?;
     let mut parameters = Parameters::new(as_of);

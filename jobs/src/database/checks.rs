@@ -8,7 +8,8 @@ use sqlx::postgres::PgConnection;
 use super::error::DatabaseError;
 use super::publish::current;
 use super::{ANSWER, Database, begin_with, in_time, query};
-use crate::pipeline::{CheckResult, Severity, check_header};
+use crate::pipeline::check_header;
+use graph_recs_warehouse::report::{CheckResult, Severity};
 
 /// The current run of a database, checked.
 #[derive(Debug)]

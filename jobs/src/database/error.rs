@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::warehouse::WarehouseError;
+use graph_recs_warehouse::WarehouseError;
 
 /// An error of the database.
 #[derive(Debug, thiserror::Error)]

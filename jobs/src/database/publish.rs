@@ -17,9 +17,9 @@ use super::load::{Load, Totals};
 use super::slots::Claim;
 use super::table::{STORED, Slot, Stored};
 use super::{ANSWER, Database, begin, in_time, query};
-use crate::pipeline::{CheckResult, Report};
 use crate::progress::StepBar;
-use crate::warehouse::{Publication, PublicationKind, Warehouse};
+use graph_recs_warehouse::report::{CheckResult, Report};
+use graph_recs_warehouse::{Publication, PublicationKind, Warehouse};
 
 /// The advisory lock that a publisher holds, "grphrecs" in ASCII.
 const LOCK: i64 = 0x6772_7068_7265_6373;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use datafusion::arrow::datatypes::DataType;
 
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 /// A table in PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,18 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use graph_recs_sql::Input;
 use graph_recs_udfs::records::Reason;
 use graph_recs_udfs::scan::Source;
-use serde::{Deserialize, Serialize};
-
-/// The records of one source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Account {
-    /// Records read.
-    pub read: u64,
-    /// Records that went into the results.
-    pub used: u64,
-    /// Records left out, by reason.
-    pub left_out: BTreeMap<String, u64>,
-}
+use graph_recs_warehouse::report::Account;
 
 /// Accounts by source name.
 pub type Accounts = BTreeMap<String, Account>;
@@ -89,6 +78,21 @@ pub fn settle_users(accounts: &mut Accounts) {
     if let Some(users) = accounts.get_mut(Source::User.name()) {
         users.used = users.read - users.left_out.values().sum::<u64>();
     }
+}
+
+/// Enters what the tally of message copies says (`copies`, `outside_weeks`). A copy outside of the weeks was counted as
+/// that before it was known to be a copy.
+pub fn settle_messages(account: &mut Account, tally: &BTreeMap<String, i64>) -> Result<()> {
+    let count = |name: &str| u64::try_from(tally.get(name).copied().unwrap_or(0));
+    let copies = count("copies")?;
+    if copies > 0 {
+        let outside = count("outside_weeks")?;
+        if let Some(counted) = account.left_out.get_mut("outside_weeks") {
+            *counted = counted.saturating_sub(outside);
+        }
+        account.left_out.insert("duplicate".into(), copies);
+    }
+    Ok(())
 }
 
 /// The summary's unreadable records, as the quarantine keeps them: source, file, line, reason, raw.

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use graph_recs_sql::plans::{CHECKS, Plan};
 use graph_recs_sql::session;
-use serde::{Deserialize, Serialize};
+use graph_recs_warehouse::report::{CheckResult, Severity};
 
 use super::accounts::{self, Accounts};
 use super::cluster_parts::{mean, name_and_mean};
@@ -16,7 +16,7 @@ use super::run::{Run, Step, StepRecord};
 use super::work::single_row;
 use crate::cluster::Cluster;
 use crate::progress::StepBar;
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 /// Name of the file with the results, kept also when some check fails.
 pub(super) const CHECK_RESULTS: &str = "check_results";
@@ -34,29 +34,6 @@ pub(crate) const MEANS: [(&str, Table, &str); 2] = [
         "SELECT avg(CAST(score AS DOUBLE)) FROM last_recommendations",
     ),
 ];
-
-/// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckResult {
-    /// The check's name, that of its SQL file.
-    pub name: String,
-    /// Whether a count above 0 stops the run.
-    pub severity: Severity,
-    /// What must hold.
-    pub says: String,
-    /// How often it does not.
-    pub count: i64,
-}
-
-/// What a failing check leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The run stops, nothing is published.
-    Error,
-    /// The run goes on.
-    Warn,
-}
 
 /// Some check of severity error failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use graph_recs_sql::cluster::Written;
+use graph_recs_sql::cluster::{ModelRef, Written};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::Source;
 
-pub(crate) use super::accounts::{Account, Accounts, from_summary, settle, settle_users};
+pub(crate) use super::accounts::{Accounts, from_summary, settle, settle_messages, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
 pub(crate) use super::connections::{ENGAGEMENT_SOURCES, TALLY as CONNECTIONS_TALLY};
 pub(crate) use super::job::Job;
@@ -17,10 +17,11 @@ pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};
 pub(crate) use super::reputation::DUPLICATES;
 pub(crate) use super::run::StepRecord;
 pub(crate) use super::work::numbers;
+pub(crate) use graph_recs_warehouse::report::Account;
 
 use super::accounts::unreadable_share;
 use crate::cluster::Cluster;
-use crate::warehouse::{DataFile, Table};
+use graph_recs_warehouse::{DataFile, Table};
 
 impl StepRecord {
     /// Adds a file of a published table.
@@ -43,17 +44,14 @@ impl Job {
         &self.model
     }
 
-    /// Where other machines find the model; the shipped one without a place.
-    pub(crate) fn model_location(&self) -> Result<Option<String>> {
-        let Some(location) = &self.options.model else {
+    /// The model, when the job scores with it, as executors find it.
+    pub(crate) fn model_ref(&self) -> Result<Option<ModelRef>> {
+        let Some(hash) = self.model_hash() else {
             return Ok(None);
         };
-        if location.contains("://") {
-            return Ok(Some(location.clone()));
-        }
-        let path = std::path::absolute(location)
-            .with_context(|| format!("--model {location} is no path"))?;
-        Ok(Some(path.display().to_string()))
+        let location = self.options.model.as_deref();
+        let model = ModelRef::at(&hash, location).context("--model is no path")?;
+        Ok(Some(model))
     }
 
     /// The parameters.

@@ -9,7 +9,7 @@ use super::run::{Run, Step, StepRecord, counted};
 use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 /// The engagement sources by the number that the plans give them.
 pub(crate) const ENGAGEMENT_SOURCES: [Source; 4] =

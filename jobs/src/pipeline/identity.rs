@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use graph_recs_sql::Parameters;
 use graph_recs_sql::cluster::RESULTS_VERSION;
 use graph_recs_sql::input::Fingerprint;
+use graph_recs_warehouse::report::Changed;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,33 +27,18 @@ pub(super) struct Identity {
     given_scores: Option<String>,
 }
 
-/// How a run differs from one of the same day that was published before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// The run published before.
-    pub since: String,
-    /// What is different, one sentence a difference.
-    pub what: Vec<String>,
-}
-
 impl Identity {
-    pub(super) fn of(job: &Job) -> Result<Self> {
-        let given_scores = match &job.options.reputation_scores {
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| {
-                    format!("--reputation-scores {} cannot be read", file.display())
-                })?;
-                Some(hex(&Sha256::digest(&bytes)))
-            }
-            None => None,
-        };
-        Ok(Self {
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
             results_version: RESULTS_VERSION,
             parameters: job.options.parameters.clone(),
             input: job.input.fingerprints(&job.sources()),
             model: job.model_hash(),
-            given_scores,
-        })
+            given_scores: job
+                .given_scores
+                .as_ref()
+                .map(|given| given.hash().to_string()),
+        }
     }
 
     /// The run's name: its as-of and a hash of all that decides its results.
@@ -126,6 +112,6 @@ impl Identity {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

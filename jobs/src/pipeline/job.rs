@@ -1,24 +1,25 @@
 //! A job: what is asked for, with its input found, until a run of it starts.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{NaiveDate, Utc};
 use graph_recs_sql::{Engine, Input, InputError, Parameters, session};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::Source;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::identity::{Changed, Identity};
+use super::given_scores::GivenScores;
+use super::identity::Identity;
 use super::run::{Run, Step};
 use super::work::WorkFolder;
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::log;
 use crate::progress::Progress;
 use crate::telemetry;
-use crate::warehouse::{SPILL, Warehouse, WarehouseLock};
+use graph_recs_warehouse::report::Changed;
+use graph_recs_warehouse::{SPILL, Warehouse, WarehouseLock};
 
 /// What a job is asked to do.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub struct JobOptions {
     /// The share of unreadable records, 0 to 1, over which a source fails the run.
     pub max_bad_share: f64,
     /// Scores to take from a file instead of from the model.
-    pub reputation_scores: Option<PathBuf>,
+    pub reputation_scores: Option<String>,
     /// A model folder instead of the shipped model.
     pub model: Option<String>,
     /// Threads and memory.
@@ -53,6 +54,7 @@ pub struct Job {
     pub(super) input: Input,
     pub(super) warehouse: Arc<Warehouse>,
     pub(super) model: Arc<Model>,
+    pub(super) given_scores: Option<GivenScores>,
 }
 
 impl Job {
@@ -67,12 +69,17 @@ impl Job {
         }
         input.require(&needed_sources(&options))?;
         let model = Model::open(options.model.as_deref()).await?;
+        let given_scores = match &options.reputation_scores {
+            Some(location) => Some(GivenScores::open(location).await?),
+            None => None,
+        };
         let warehouse = Arc::new(Warehouse::open(&options.warehouse)?);
         Ok(Self {
             options,
             input,
             warehouse,
             model,
+            given_scores,
         })
     }
 
@@ -96,8 +103,7 @@ impl Job {
 
     /// The model's hash, when the job scores with it.
     pub(crate) fn model_hash(&self) -> Option<String> {
-        self.options
-            .reputation_scores
+        self.given_scores
             .is_none()
             .then(|| self.model.hash().to_string())
     }
@@ -105,9 +111,9 @@ impl Job {
     /// The run's name: its as-of and a hash of all that decides its results.
     ///
     /// # Errors
-    /// When the file with given scores cannot be read.
+    /// When what decides the results cannot be written as JSON.
     pub fn run_id(&self) -> Result<String> {
-        Identity::of(self)?.run_id()
+        Identity::of(self).run_id()
     }
 
     /// How the run differs from the last one of the same as-of that was published; `None` when there is none.
@@ -115,7 +121,7 @@ impl Job {
     /// # Errors
     /// As [`Self::run_id`], and errors of the warehouse.
     pub async fn changed(&self) -> Result<Option<Changed>> {
-        Identity::of(self)?.changed(self).await
+        Identity::of(self).changed(self).await
     }
 
     /// The warehouse.
@@ -141,7 +147,7 @@ impl Job {
     }
 
     async fn start_for(self, step: Option<Step>, progress: Progress) -> Result<Run> {
-        let identity = Identity::of(&self)?;
+        let identity = Identity::of(&self);
         let id = identity.run_id()?;
         log::run_begins(&id);
         telemetry::run_begins(&id, self.options.parameters.as_of.timestamp());
@@ -191,11 +197,6 @@ impl Job {
             lock,
         })
     }
-}
-
-/// The moment a day's run is as of when nothing else is said: the start of that day.
-pub fn start_of_day(date: NaiveDate) -> DateTime<Utc> {
-    date.and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
 fn needed_sources(options: &JobOptions) -> Vec<Source> {

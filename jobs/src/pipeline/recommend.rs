@@ -7,7 +7,7 @@ use super::run::{Run, Step, StepRecord};
 use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
-use crate::warehouse::Table;
+use graph_recs_warehouse::Table;
 
 /// Candidates by what became of them.
 pub(crate) const TALLY: &str = "SELECT sum(tallies['paths']) AS paths, sum(tallies['candidates']) AS candidates, \

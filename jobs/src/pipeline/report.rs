@@ -4,123 +4,74 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Result;
-use graph_recs_sql::Parameters;
-use serde::{Deserialize, Serialize};
+use graph_recs_warehouse::Table;
+use graph_recs_warehouse::report::{CheckResult, Report, Severity, SourceAccount, StepReport};
 
-use super::accounts::{Account, Accounts, is_unreadable};
-use super::checks::{CHECK_RESULTS, CheckResult, Severity};
-use super::identity::Changed;
+use super::accounts::{Accounts, is_unreadable};
+use super::checks::CHECK_RESULTS;
 use super::recommend::FATES;
 use super::run::{Run, Step, counted};
-use crate::warehouse::Table;
 
-/// What a run did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// The run's name.
-    pub run_id: String,
-    /// The input folder.
-    pub input: String,
-    /// The parameters.
-    pub parameters: Parameters,
-    /// The hash of the model, when one scored.
-    pub model_hash: Option<String>,
-    /// Records of each source.
-    pub sources: Vec<SourceAccount>,
-    /// Second-degree candidates by what became of them, and other counts.
-    pub counts: BTreeMap<String, i64>,
-    /// Rows of each table.
-    pub rows: BTreeMap<String, u64>,
-    /// What each step cost.
-    pub steps: Vec<StepReport>,
-    /// Results of the quality checks.
-    pub checks: Vec<CheckResult>,
-    /// How the run differs from the one that was published of the same day before it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<Changed>,
-}
-
-/// The records of one source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SourceAccount {
-    /// Source name.
-    pub source: String,
-    /// Records read, used and left out.
-    #[serde(flatten)]
-    pub account: Account,
-}
-
-/// What a step cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepReport {
-    /// Step name.
-    pub step: String,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-    /// The most memory the process held during the step.
-    pub peak_memory_bytes: u64,
-}
-
-impl Report {
-    pub(super) async fn collect(run: &Run) -> Result<Self> {
-        let mut report = Self {
-            run_id: run.id.clone(),
-            input: run.job.input.folder().to_string(),
-            parameters: run.job.options.parameters.clone(),
-            model_hash: run.job.model_hash(),
-            sources: Vec::new(),
-            counts: BTreeMap::new(),
-            rows: BTreeMap::new(),
-            steps: Vec::new(),
-            checks: Vec::new(),
-            changed: run.changed.clone(),
+/// What a run has done so far.
+pub(super) async fn collect(run: &Run) -> Result<Report> {
+    let mut report = Report {
+        run_id: run.id.clone(),
+        input: run.job.input.folder().to_string(),
+        parameters: run.job.options.parameters.clone(),
+        model_hash: run.job.model_hash(),
+        sources: Vec::new(),
+        counts: BTreeMap::new(),
+        rows: BTreeMap::new(),
+        steps: Vec::new(),
+        checks: Vec::new(),
+        changed: run.changed.clone(),
+    };
+    for step in [
+        Step::ClosestConnections,
+        Step::ReputationScores,
+        Step::Recommendations,
+        Step::Checks,
+    ] {
+        let Some(record) = run.record(step).await? else {
+            add_unfinished(&mut report, run, step).await?;
+            continue;
         };
-        for step in [
-            Step::ClosestConnections,
-            Step::ReputationScores,
-            Step::Recommendations,
-            Step::Checks,
-        ] {
-            let Some(record) = run.record(step).await? else {
-                report.add_unfinished(run, step).await?;
-                continue;
-            };
-            report.steps.push(StepReport {
-                step: step.name().to_string(),
-                seconds: record.cost.seconds,
-                peak_memory_bytes: record.cost.peak_memory_bytes,
-            });
-            report.rows.extend(
-                record.files.iter().map(|(table, files)| {
-                    (table.clone(), files.iter().map(|file| file.rows).sum())
-                }),
-            );
-            for (name, count) in record.counts {
-                *report.counts.entry(name).or_default() += count;
-            }
-            report.checks.extend(record.checks);
-            report.add_accounts(record.accounts);
+        report.steps.push(StepReport {
+            step: step.name().to_string(),
+            seconds: record.cost.seconds,
+            peak_memory_bytes: record.cost.peak_memory_bytes,
+        });
+        report.rows.extend(
+            record
+                .files
+                .iter()
+                .map(|(table, files)| (table.clone(), files.iter().map(|file| file.rows).sum())),
+        );
+        for (name, count) in record.counts {
+            *report.counts.entry(name).or_default() += count;
         }
-        Ok(report)
+        report.checks.extend(record.checks);
+        add_accounts(&mut report, record.accounts);
     }
+    Ok(report)
+}
 
-    /// What a step found before it failed.
-    async fn add_unfinished(&mut self, run: &Run, step: Step) -> Result<()> {
-        if step == Step::Checks {
-            let results: Option<Vec<CheckResult>> = run.work.read_json(CHECK_RESULTS).await?;
-            self.checks.extend(results.unwrap_or_default());
-        }
-        if let Some(accounts) = run.work.read_json(&counted(step)).await? {
-            self.add_accounts(accounts);
-        }
-        Ok(())
+/// What a step found before it failed.
+async fn add_unfinished(report: &mut Report, run: &Run, step: Step) -> Result<()> {
+    if step == Step::Checks {
+        let results: Option<Vec<CheckResult>> = run.work.read_json(CHECK_RESULTS).await?;
+        report.checks.extend(results.unwrap_or_default());
     }
+    if let Some(accounts) = run.work.read_json(&counted(step)).await? {
+        add_accounts(report, accounts);
+    }
+    Ok(())
+}
 
-    fn add_accounts(&mut self, accounts: Accounts) {
-        let accounts = accounts.into_iter();
-        let named = accounts.map(|(source, account)| SourceAccount { source, account });
-        self.sources.extend(named);
-    }
+fn add_accounts(report: &mut Report, accounts: Accounts) {
+    let accounts = accounts.into_iter();
+    let named = accounts.map(|(source, account)| SourceAccount { source, account });
+    report.sources.extend(named);
 }
 
 /// The report as a page of text.

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::BufRead;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use datafusion::prelude::CsvReadOptions;
+use datafusion::arrow::datatypes::Int32Type;
 use futures::StreamExt;
 use graph_recs_sql::session;
 use graph_recs_udfs::scan::Source;
@@ -17,21 +15,17 @@ use super::run::{Run, Step, StepRecord, counted};
 use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
-use crate::warehouse::{DataFile, Table};
+use graph_recs_warehouse::{DataFile, Table};
 
-/// Copies of messages, in the weeks and outside of them.
+/// Copies of messages, in the weeks and outside of them: for [`accounts::settle_messages`].
 pub(crate) const DUPLICATES: &str = "SELECT count(*) AS copies, \
      sum(CASE WHEN week BETWEEN 1 AND 27 THEN 0 ELSE 1 END) AS outside_weeks \
      FROM duplicate_messages WHERE rank > 1";
 const MESSAGES_USED: &str = "SELECT sum(messages) AS messages, sum(CAST(weeks AS BIGINT)) AS weekly_documents FROM user_reputations";
-const GIVEN_UNFIT: &str = "SELECT count(*) AS unfit FROM given_scores \
-     WHERE user_id IS NULL OR user_id NOT BETWEEN 1 AND 2147483647 OR pred IS NULL OR NOT (pred >= 0 AND pred <= 1)";
-const GIVEN_TWICE: &str = "SELECT count(*) AS twice FROM \
-     (SELECT user_id FROM given_scores GROUP BY user_id HAVING count(*) > 1)";
 
 impl Run {
     pub(super) async fn reputation_scores_here(&self, bar: &StepBar) -> Result<StepRecord> {
-        let mut record = if self.job.options.reputation_scores.is_some() {
+        let mut record = if self.job.given_scores.is_some() {
             self.given_reputations().await?;
             StepRecord::default()
         } else {
@@ -100,15 +94,7 @@ impl Run {
             .entry(Source::Message.name().to_string())
             .or_default();
         account.used = u64::try_from(value(&used, "messages"))?;
-        let copies = u64::try_from(value(&duplicates, "copies"))?;
-        if copies > 0 {
-            // A copy outside of the weeks was counted as that before it was known to be a copy.
-            let outside = u64::try_from(value(&duplicates, "outside_weeks"))?;
-            if let Some(counted) = account.left_out.get_mut("outside_weeks") {
-                *counted = counted.saturating_sub(outside);
-            }
-            account.left_out.insert("duplicate".into(), copies);
-        }
+        accounts::settle_messages(account, &duplicates)?;
         Ok(StepRecord {
             accounts,
             counts: [
@@ -125,57 +111,10 @@ impl Run {
 
     /// The reputations of a file, as the model would have given them.
     pub(super) async fn given_reputations(&self) -> Result<DataFile> {
-        let Some(file) = &self.job.options.reputation_scores else {
+        let Some(given) = &self.job.given_scores else {
             bail!("no scores are given");
         };
-        let shown = file.display();
-        let schema = Schema::new(vec![
-            Field::new("user_id", DataType::Int64, true),
-            Field::new("pred", DataType::Float64, true),
-        ]);
-        let options = CsvReadOptions::new()
-            .schema(&schema)
-            .has_header(true)
-            .file_extension("");
-        let path = file
-            .to_str()
-            .with_context(|| format!("{shown} is not a UTF-8 path"))?;
-        let unreadable = || {
-            format!(
-                "--reputation-scores {shown}: it needs the header user_id,pred and a row a user"
-            )
-        };
-        let mut header = String::new();
-        std::io::BufReader::new(std::fs::File::open(file).with_context(unreadable)?)
-            .read_line(&mut header)
-            .with_context(unreadable)?;
-        if header.trim_end().trim_start_matches('\u{feff}') != "user_id,pred" {
-            bail!(
-                "{}, but its first line is {:?}",
-                unreadable(),
-                header.trim_end()
-            );
-        }
-        self.context
-            .register_csv("given_scores", path, options)
-            .await
-            .with_context(unreadable)?;
-        let unfit = single_row(self.context.sql(GIVEN_UNFIT).await?)
-            .await
-            .with_context(unreadable)?;
-        if unfit.values().any(|count| *count > 0) {
-            bail!(
-                "--reputation-scores {shown}: {} rows have no user id from 1 to 2147483647 or no pred from 0 to 1",
-                unfit.values().sum::<i64>()
-            );
-        }
-        let twice = single_row(self.context.sql(GIVEN_TWICE).await?).await?;
-        if twice.values().any(|count| *count > 0) {
-            bail!(
-                "--reputation-scores {shown}: {} users have more than one row",
-                twice.values().sum::<i64>()
-            );
-        }
+        given.register(&self.context).await?;
         let parameters = self.job.options.parameters.values();
         let reputations = session::query(&self.context, "given_reputations", &parameters).await?;
         let file = self

@@ -11,18 +11,21 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::accounts::Accounts;
-use super::checks::CheckResult;
-use super::identity::Changed;
 use super::job::Job;
 use super::meter::{Cost, Meter};
-use super::report::Report;
+use super::report;
 use super::work::WorkFolder;
 use crate::cluster::Cluster;
 use crate::progress::{Progress, StepBar};
 use crate::telemetry::Watch;
-use crate::warehouse::{
+use graph_recs_warehouse::report::{Changed, CheckResult, Report};
+use graph_recs_warehouse::{
     Candidate, DataFile, PerTable, PublicationKind, Table, Warehouse, WarehouseLock, write_parquet,
 };
+
+/// With less memory than this for their operators, steps that could be at work at the same time take turns: two would
+/// leave each other too little to go on with.
+const ROOM_FOR_TWO: usize = 512 << 20;
 
 /// A step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,12 +141,19 @@ impl Run {
         &self.progress
     }
 
-    /// All steps in their order, the first two at the same time; finished ones are not done again.
+    /// All steps in their order, the first two at the same time unless memory is short; finished ones are not done
+    /// again.
     pub async fn all(&self) -> Result<Published> {
-        tokio::try_join!(
-            self.step(Step::ClosestConnections),
-            self.step(Step::ReputationScores)
-        )?;
+        let limit = self.job.options.engine.memory_limit;
+        if limit.is_some_and(|bytes| bytes < ROOM_FOR_TWO) {
+            self.step(Step::ClosestConnections).await?;
+            self.step(Step::ReputationScores).await?;
+        } else {
+            tokio::try_join!(
+                self.step(Step::ClosestConnections),
+                self.step(Step::ReputationScores)
+            )?;
+        }
         self.step(Step::Recommendations).await?;
         self.step(Step::Checks).await?;
         self.job.require_same_input().await?;
@@ -195,7 +205,7 @@ impl Run {
         let work = async {
             match step {
                 Step::ClosestConnections => cluster.closest_connections(&self.job).await,
-                Step::ReputationScores if self.job.options.reputation_scores.is_some() => {
+                Step::ReputationScores if self.job.given_scores.is_some() => {
                     let mut record = StepRecord::default();
                     let given = self.given_reputations().await?;
                     cluster.given_scores(&given, &mut record).await?;
@@ -282,7 +292,7 @@ impl Run {
 
     /// The report of what is done so far.
     pub async fn report(&self) -> Result<Report> {
-        Report::collect(self).await
+        report::collect(self).await
     }
 
     /// What a finished step left behind.

@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::warehouse::{DataFile, Warehouse, write_intermediate, write_parquet};
+use graph_recs_warehouse::{DataFile, Warehouse, write_intermediate, write_parquet};
 
 /// The folder `_runs/<run>` of a warehouse.
 #[derive(Clone)]

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::pipeline::{Cost, Report};
+use crate::pipeline::Cost;
+use graph_recs_warehouse::report::Report;
 
 /// What is known of the run that the process works on.
 #[derive(Clone, Debug, Default)]

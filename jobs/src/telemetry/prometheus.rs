@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{Board, seconds, snapshot};
-use crate::pipeline::{Cost, Report, Severity};
+use crate::pipeline::Cost;
+use graph_recs_warehouse::report::{Report, Severity};
 
 const LAST_SUCCESS: &str = "graph_recs_last_success_timestamp_seconds";
 

@@ -9,6 +9,7 @@
 mod codec;
 mod digest;
 mod piece;
+pub mod process;
 mod stores;
 mod table;
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod write;
 
 pub use codec::Codec;
 pub use digest::Digest;
-pub use piece::{Answer, Done, Failure, Form, PieceExec, PieceSpec, Target};
+pub use piece::{Answer, Done, Failure, Form, PieceExec, PieceSpec, Target, rows_of};
 pub use stores::Stores;
 pub use table::{PieceFile, PieceTable};
 pub use write::{Segment, Unreadable, Written};
@@ -51,6 +52,25 @@ pub struct ModelRef {
     pub hash: String,
     /// Folder or object-store URL.
     pub location: Option<String>,
+}
+
+impl ModelRef {
+    /// The model `hash`, from a folder as this process names it or an object-store URL.
+    ///
+    /// # Errors
+    /// When the location is no path.
+    pub fn at(hash: &str, location: Option<&str>) -> std::io::Result<Self> {
+        let location = match location {
+            Some(folder) if !folder.contains("://") => {
+                Some(std::path::absolute(folder)?.display().to_string())
+            }
+            other => other.map(String::from),
+        };
+        Ok(Self {
+            hash: hash.to_string(),
+            location,
+        })
+    }
 }
 
 /// The version of program and results. Driver and executors of one run must have the same.

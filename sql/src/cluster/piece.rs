@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, AsArray, BinaryArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::{Array, AsArray, BinaryArray, Float64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -18,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
 };
-use futures::TryStreamExt;
+use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ use super::write::{Written, write_buckets, write_file};
 /// What a job is to make of its plan's rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PieceSpec {
+    /// The job's name, `graph-recs/<run>/<stage>/<piece>/<attempt>`: for the executor's log.
+    pub name: String,
     /// The driver's [`super::build`]; an executor of another refuses the piece.
     pub build: String,
     /// Where the rows go.
@@ -36,7 +39,7 @@ pub struct PieceSpec {
 /// Where a piece's rows go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// Back to the driver: for few rows.
+    /// Back to whoever asked, as they come; they wait on the executor's disk until they are fetched.
     Rows,
     /// To one file.
     File {
@@ -199,20 +202,21 @@ impl Done {
     /// # Errors
     /// When the batches are no answer to `target`.
     pub fn read(target: &Target, batches: &[RecordBatch]) -> Result<Self> {
-        let row = batches.iter().find(|batch| batch.num_rows() == 1);
-        let Some((bytes, seconds)) = row.and_then(|batch| {
-            let bytes = batch.column(0).as_binary_opt::<i32>()?;
-            let seconds = batch
-                .column(1)
-                .as_primitive_opt::<datafusion::arrow::datatypes::Float64Type>()?;
-            Some((bytes.value(0), seconds.value(0)))
+        let last = batches.iter().rfind(|batch| batch.num_rows() > 0);
+        let Some((bytes, seconds)) = last.and_then(|batch| {
+            let (bytes, seconds) = answers(batch)?;
+            let row = batch.num_rows() - 1;
+            Some((bytes.value(row), seconds.value(row)))
         }) else {
             return exec_err!("a job without an answer");
         };
         let answer = match target {
             Target::Rows => {
-                let reader = StreamReader::try_new(bytes, None)?;
-                Answer::Rows(reader.collect::<std::result::Result<_, _>>()?)
+                let mut rows = Vec::new();
+                for batch in batches {
+                    rows.extend(rows_of(batch)?);
+                }
+                Answer::Rows(rows)
             }
             _ => Answer::Written(Box::new(
                 serde_json::from_slice(bytes)
@@ -221,6 +225,28 @@ impl Done {
         };
         Ok(Self { answer, seconds })
     }
+}
+
+fn answers(batch: &RecordBatch) -> Option<(&BinaryArray, &Float64Array)> {
+    let seconds = batch.column(1).as_primitive_opt::<Float64Type>()?;
+    Some((batch.column(0).as_binary_opt::<i32>()?, seconds))
+}
+
+/// The rows of [`Target::Rows`] in a batch of a job's result.
+///
+/// # Errors
+/// When it is none.
+pub fn rows_of(batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    let Some((chunks, _)) = answers(batch) else {
+        return exec_err!("a job without an answer");
+    };
+    let mut rows = Vec::new();
+    for chunk in chunks.iter().flatten() {
+        for batch in StreamReader::try_new(chunk, None)? {
+            rows.push(batch?);
+        }
+    }
+    Ok(rows)
 }
 
 impl DisplayAs for PieceExec {
@@ -272,25 +298,79 @@ impl ExecutionPlan for PieceExec {
             return internal_err!("a piece has one partition, not {partition}");
         }
         let (plan, target) = (Arc::clone(plan), self.spec.target.clone());
-        let answer = async move {
-            let started = std::time::Instant::now();
-            let bytes = answer(plan, &target, context)
-                .await
-                .map_err(Failure::mark)?;
-            let bytes = BinaryArray::from_vec(vec![&bytes]);
-            let seconds = started.elapsed().as_secs_f64();
-            let seconds = datafusion::arrow::array::Float64Array::from(vec![seconds]);
+        let started = Instant::now();
+        let mut log = Log {
+            name: self.spec.name.clone(),
+            started,
+            outcome: "stopped",
+        };
+        let answers: BoxStream<'static, Result<Vec<u8>>> = match target {
+            Target::Rows => chunks(execute_stream(plan, context)?),
+            target => stream::once(async move { written(plan, &target, context).await }).boxed(),
+        };
+        let answers = answers.map(move |bytes| {
+            log.note(&bytes);
+            let bytes = BinaryArray::from_vec(vec![&bytes.map_err(Failure::mark)?]);
+            let seconds = Float64Array::from(vec![started.elapsed().as_secs_f64()]);
             let columns: Vec<Arc<dyn Array>> = vec![Arc::new(bytes), Arc::new(seconds)];
             Ok(RecordBatch::try_new(answer_schema(), columns)?)
-        };
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             answer_schema(),
-            futures::stream::once(answer),
+            answers,
         )))
     }
 }
 
-async fn answer(
+/// Notes in the executor's log what became of a piece, when it is dropped.
+struct Log {
+    name: String,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl Log {
+    fn note<T>(&mut self, answer: &Result<T>) {
+        self.outcome = match answer {
+            Ok(_) => "done",
+            Err(_) => "failed",
+        };
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let mut parts = self.name.split('/').skip(1);
+        let mut part = || parts.next().unwrap_or_default();
+        tracing::info!(
+            run_id = part(),
+            stage = part(),
+            piece = part(),
+            seconds = self.started.elapsed().as_secs_f64(),
+            "{}",
+            self.outcome
+        );
+    }
+}
+
+/// Rows as answers, one a batch; one without rows at the end, which tells that it is the end.
+fn chunks(rows: SendableRecordBatchStream) -> BoxStream<'static, Result<Vec<u8>>> {
+    let schema = rows.schema();
+    let end = RecordBatch::new_empty(schema);
+    let end = stream::once(async move { Ok(end) });
+    let chunk = |batch: Result<RecordBatch>| {
+        let batch = batch?;
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema())?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        drop(writer);
+        Ok(bytes)
+    };
+    rows.chain(end).map(chunk).boxed()
+}
+
+async fn written(
     plan: Arc<dyn ExecutionPlan>,
     target: &Target,
     context: Arc<TaskContext>,
@@ -304,18 +384,7 @@ async fn answer(
     };
     let rows = execute_stream(plan, Arc::clone(&context))?;
     let written = match target {
-        Target::Rows => {
-            let schema = rows.schema();
-            let batches: Vec<RecordBatch> = rows.try_collect().await?;
-            let mut bytes = Vec::new();
-            let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
-            for batch in &batches {
-                writer.write(batch)?;
-            }
-            writer.finish()?;
-            drop(writer);
-            return Ok(bytes);
-        }
+        Target::Rows => return internal_err!("rows are not written"),
         Target::File {
             store: url,
             path,

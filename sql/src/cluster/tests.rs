@@ -64,6 +64,7 @@ async fn plan(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
 
 fn piece(plan: Arc<dyn ExecutionPlan>, target: &Target) -> Arc<dyn ExecutionPlan> {
     let spec = PieceSpec {
+        name: "graph-recs/run/stage/piece/attempt".into(),
         build: build(),
         target: target.clone(),
     };
@@ -226,6 +227,7 @@ async fn a_piece_of_another_build_says_so_when_it_is_run() {
     let (_folder, context) = likes().await;
     let plan = plan(&context, "SELECT user_id FROM records").await;
     let other_build = PieceSpec {
+        name: String::new(),
         build: "another".into(),
         target: Target::Rows,
     };

@@ -41,3 +41,10 @@ from pg_namespace as ns
 join ( select 1 as r, 'graph_recs' as nspname ) as r using ( nspname )
 ) as sp ON sp.nspoid = typnamespace
 WHERE pg_type.oid = 1700 ORDER BY sp.r, pg_type.oid DESC;
+SELECT typinput = 'pg_catalog.array_in'::regproc AS is_array, typtype, typname, pg_type.oid FROM pg_catalog.pg_type
+LEFT JOIN (SELECT n.oid AS id, n.nspname, path.place FROM pg_namespace AS n
+JOIN (SELECT s.place, (current_schemas(false))[s.place] AS nspname FROM generate_series(1, array_upper(current_schemas(false), 1)) AS s(place)) AS path USING (nspname)) AS known
+ON known.id = typnamespace WHERE typname = 'numeric' ORDER BY known.place, pg_type.oid DESC;
+SELECT t.typname, t.oid FROM pg_catalog.pg_type t WHERE t.typrelid = 0 OR (SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid);
+SELECT k.relname, (k.key).n AS place FROM (SELECT t.relname, information_schema._pg_expandarray(i.indkey) AS key FROM pg_catalog.pg_class t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid LEFT JOIN pg_catalog.pg_description d ON d.objoid = i.indexrelid) AS k;
+SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg/_%' ESCAPE '/' ORDER BY nspname;

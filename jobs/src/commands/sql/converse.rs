@@ -11,7 +11,7 @@ use rustyline::{CompletionType, Config, Editor};
 use super::complete::Words;
 use super::{answer, statements};
 use crate::cli::Format;
-use crate::serve::catalog::texts;
+use graph_recs_serve::catalog::texts;
 
 const HELP: &str = "\
 \\d            tables and views          \\d NAME        columns of one
@@ -159,7 +159,7 @@ impl Shell<'_> {
         let table = match self.context.table_provider(name).await {
             Ok(table) => table,
             Err(error) => {
-                println!("{}", crate::serve::refusal::Refusal::from(error));
+                println!("{}", graph_recs_serve::refusal::Refusal::from(error));
                 return;
             }
         };

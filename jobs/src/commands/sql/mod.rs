@@ -12,7 +12,7 @@ use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionContext;
 
 use crate::cli::{Format, SqlOptions};
-use crate::serve::refusal::Refusal;
+use graph_recs_serve::refusal::Refusal;
 
 /// Answers the statements of the command line, a file, standard input, or a person.
 pub async fn run(options: SqlOptions) -> Result<()> {

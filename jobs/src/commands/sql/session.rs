@@ -11,12 +11,12 @@ use graph_recs_sql::Input;
 use graph_recs_udfs::model::Model;
 
 use crate::cli::SqlOptions;
-use crate::serve::catalog::{CURRENT, Catalog, WhoToFollow, register_raw};
-use crate::warehouse::{Publication, Table, Warehouse};
+use graph_recs_serve::catalog::{CURRENT, Catalog, WhoToFollow, register_raw};
+use graph_recs_warehouse::{Publication, Table, Warehouse};
 
 /// A session with all that the options name.
 pub async fn build(options: &SqlOptions) -> Result<SessionContext> {
-    let model = Model::open(options.model.as_deref()).await?;
+    let model = Model::open(options.catalog.model.as_deref()).await?;
     let context = options.engine.engine().session(model)?;
     let state = context.state_ref();
     state
@@ -25,7 +25,7 @@ pub async fn build(options: &SqlOptions) -> Result<SessionContext> {
         .options_mut()
         .sql_parser
         .collect_spans = true;
-    if let Some(location) = &options.warehouse {
+    if let Some(location) = &options.catalog.warehouse {
         let warehouse = Warehouse::open(location)?;
         let publications = warehouse.publications().await?;
         if publications.is_empty() {
@@ -41,9 +41,9 @@ pub async fn build(options: &SqlOptions) -> Result<SessionContext> {
             }),
         );
     }
-    if let Some(location) = &options.input {
-        let as_of = crate::commands::moment(options.as_of, options.date)?;
-        let input = Input::open(location, options.date).await?;
+    if let Some(location) = &options.catalog.input {
+        let as_of = options.catalog.moment()?;
+        let input = Input::open(location, options.catalog.date).await?;
         register_raw(&context, &input, as_of).await?;
     }
     Ok(context)
