@@ -135,4 +135,37 @@ fn statements_run_on_executors_and_stop_there() {
         service.rows("ana", "SELECT sum(rec_id) FROM recommendations"),
         here.rows("ana", "SELECT sum(rec_id) FROM recommendations")
     );
+
+    // Limits hold on executors, too.
+    let small = [
+        "--max-rows",
+        "100",
+        "--cluster",
+        &cluster.url(),
+        "--cluster-min-scan",
+        "1B",
+    ];
+    let small = Service::start(&small);
+    let (code, message) =
+        small.refused("ana", "SELECT * FROM rec_reasons ORDER BY weight, 1, 2, 3");
+    assert_eq!(code, "54000", "{message}");
+
+    // A service that ends leaves nothing at work.
+    let mut psql = service.psql("ana");
+    let mut child = psql
+        .args(["--command", endless])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the statement is at work", || {
+        statements(&cluster, "Running") == 1
+    });
+    Command::new("kill")
+        .args(["-TERM", &service.child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(!child.wait().unwrap().success());
+    until("the executor is free", || {
+        statements(&cluster, "Running") == 0
+    });
 }

@@ -112,7 +112,7 @@ def with_sqlalchemy():
             sa.select(sa.func.count(sa.distinct(table.c.user_id)))
         ).scalar()
         streamed = connection.execution_options(stream_results=True, yield_per=500).execute(sa.text(QUERY))
-        portions = [len(portion) for portion in streamed.partitions()]
+        portions = [len(portion) for portion in streamed.partitions(500)]
     with engine.connect() as connection:
         rows = [tuple(row) for row in connection.execute(sa.text(QUERY))]
         frame = pd.read_sql(sa.text("SELECT * FROM coverage"), connection)

@@ -33,7 +33,8 @@ pub struct Rows {
     /// Names of their columns, as PostgreSQL gives them.
     pub names: Vec<String>,
     first: Option<RecordBatch>,
-    rest: Option<Receiver<Result<RecordBatch, Refusal>>>,
+    /// The last of them is nothing: without it the work was lost.
+    rest: Option<Receiver<Result<Option<RecordBatch>, Refusal>>>,
     limits: Limits,
     deadline: Instant,
     cancel: CancellationToken,
@@ -151,6 +152,20 @@ impl Running {
         }
     }
 
+    /// Cancels all.
+    pub fn cancel_all(&self) {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cancel, _) in list.values() {
+            cancel.cancel();
+        }
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.is_empty()
+    }
+
     /// Cancels the statement that holds the most memory, the newest of equals; whether there was one.
     pub fn cancel_largest(&self) -> bool {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,7 +264,7 @@ impl Service {
         run: Run,
         snapshot: Arc<Snapshot>,
         usage: &Arc<Usage>,
-    ) -> Result<(Receiver<Result<RecordBatch, Refusal>>, Work), Refusal> {
+    ) -> Result<(Receiver<Result<Option<RecordBatch>, Refusal>>, Work), Refusal> {
         let limits = self.limits.of(&caller.user.limits);
         let place = self
             .gate
@@ -260,9 +275,8 @@ impl Service {
         let (sender, receiver) = channel(2);
         let prepared = Arc::clone(prepared);
         let task = self.work.spawn(async move {
-            if let Err(refusal) = work(&prepared, session, run.values, &sender).await {
-                let _ = sender.send(Err(refusal)).await;
-            }
+            let done = work(&prepared, session, run.values, &sender).await;
+            let _ = sender.send(done.map(|()| None)).await;
         });
         Ok((
             receiver,
@@ -294,7 +308,7 @@ async fn work(
     prepared: &Prepared,
     session: Session,
     values: Vec<ScalarValue>,
-    sender: &Sender<Result<RecordBatch, Refusal>>,
+    sender: &Sender<Result<Option<RecordBatch>, Refusal>>,
 ) -> Result<(), Refusal> {
     let mut plan = Arc::unwrap_or_clone(prepared.plan(&session).await?);
     if !prepared.parameters.is_empty() {
@@ -303,12 +317,11 @@ async fn work(
     }
     let physical = interruptible(session.state.create_physical_plan(&plan).await?)?;
     if let Some(elsewhere) = &session.elsewhere {
-        let (name, state, max_scan) = (&session.name, &session.state, session.max_scan);
-        let sent = elsewhere.rows(name, state, &plan, &physical, max_scan);
+        let sent = elsewhere.rows(&session, &plan, &physical);
         if let Some((mut rows, bytes)) = sent.await? {
             session.usage.scanned.fetch_add(bytes, Ordering::Relaxed);
             while let Some(batch) = rows.next().await {
-                if sender.send(Ok(batch?)).await.is_err() {
+                if sender.send(Ok(Some(batch?))).await.is_err() {
                     break;
                 }
             }
@@ -317,7 +330,7 @@ async fn work(
     }
     let mut rows = execute_stream(physical, session.state.task_ctx())?;
     while let Some(batch) = rows.next().await {
-        if sender.send(Ok(batch?)).await.is_err() {
+        if sender.send(Ok(Some(batch?))).await.is_err() {
             break;
         }
     }
@@ -345,6 +358,11 @@ impl Rows {
         }
     }
 
+    /// How much of its time is left.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// The next rows; nothing after the last ones, or after an error.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, Refusal>> {
         if let Some(first) = self.first.take() {
@@ -359,7 +377,8 @@ impl Rows {
             biased;
             () = self.cancel.cancelled() => Some(Err(cancelled())),
             next = timeout_at(self.deadline, rest.recv()) => match next {
-                Ok(next) => next,
+                Ok(Some(next)) => next.transpose(),
+                Ok(None) => Some(Err(Refusal::new(Kind::Internal, "the statement's work was lost"))),
                 Err(_) => Some(Err(timed_out(self.limits.statement_timeout))),
             },
         };

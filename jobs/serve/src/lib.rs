@@ -45,7 +45,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
-pub use remote::{Remote, RemoteRows};
+pub use remote::{Remote, RemoteRows, Sent};
 
 use audit::Audit;
 use catalog::Catalog;
@@ -118,10 +118,16 @@ pub async fn run(options: ServeOptions, remote: Option<Arc<dyn Remote>>) -> Resu
         let listener = bind(address).await?;
         tracing::info!("Arrow Flight SQL on {}", listener.local_addr()?);
         let tls = tls(b"h2")?;
-        serving.push(tokio::spawn(flight::listen(listener, tls, service, users)));
+        serving.push(tokio::spawn(flight::listen(
+            listener,
+            tls,
+            Arc::clone(&service),
+            users,
+        )));
     }
     told_to_stop().await?;
     tracing::info!("stopping");
+    service.stop().await;
     for task in serving {
         task.abort();
     }

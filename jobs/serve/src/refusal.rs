@@ -184,7 +184,13 @@ fn from_root(error: &DataFusionError) -> Refusal {
                 field,
                 valid_fields,
             } => {
-                let known: Vec<String> = valid_fields.iter().map(Column::flat_name).collect();
+                let mut known: Vec<String> = Vec::new();
+                for name in valid_fields.iter().map(Column::flat_name) {
+                    // After ORDER BY they come twice.
+                    if !known.contains(&name) {
+                        known.push(name);
+                    }
+                }
                 let known = match known.len() {
                     0 | 40.. => String::new(),
                     _ => format!("; there are {}", known.join(", ")),

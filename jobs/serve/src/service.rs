@@ -33,6 +33,8 @@ use super::stores::{Readable, Stores};
 use super::users::{SCHEMAS, User};
 use super::{bounded, dialect, guard};
 
+/// How long statements may take to stop at the end of the service.
+const STOPPING: std::time::Duration = std::time::Duration::from_secs(3);
 /// `$1` to `$1000`.
 const MAX_PARAMETERS: usize = 1000;
 /// How deep the parser follows nested expressions.
@@ -125,7 +127,7 @@ pub(super) struct Session {
     pub snapshot: Arc<Snapshot>,
     pub quota: Arc<Quota>,
     pub usage: Arc<Usage>,
-    pub max_scan: u64,
+    pub limits: Limits,
     /// For whoever looks at the cluster's jobs.
     pub name: String,
     pub elsewhere: Option<Arc<Elsewhere>>,
@@ -198,6 +200,18 @@ impl Service {
             tracing::info!("statements now see run {}", run.run_id().unwrap_or("none"));
         }
         Ok(())
+    }
+
+    /// Stops all statements, and waits until none holds an executor any more, but not for long.
+    pub async fn stop(&self) {
+        self.running.cancel_all();
+        let begun = std::time::Instant::now();
+        while !self.running.is_empty() && begun.elapsed() < STOPPING {
+            tokio::time::sleep(STOPPING / 100).await;
+        }
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.settle().await;
+        }
     }
 
     /// Cancels the statement that holds the most memory; whether there was one.
@@ -277,7 +291,7 @@ impl Service {
             snapshot,
             quota,
             usage: Arc::clone(usage),
-            max_scan: limits.max_scan,
+            limits,
             name: user.name.clone(),
             elsewhere: self.elsewhere.clone(),
         })

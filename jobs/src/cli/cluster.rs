@@ -86,7 +86,7 @@ pub struct ServeCommandOptions {
 #[command(next_help_heading = "Options of the work on a cluster")]
 pub struct StatementsArgs {
     /// Have the executors of this scheduler, df://host:port, work on statements that read much
-    #[arg(long, env = "GRAPH_RECS_CLUSTER", value_name = "URL")]
+    #[arg(long, env = "GRAPH_RECS_SERVE_CLUSTER", value_name = "URL")]
     pub cluster: Option<String>,
     /// Bytes of files from which on a statement is sent to them; what reads less is done here sooner
     #[arg(long, env = "GRAPH_RECS_CLUSTER_MIN_SCAN", value_name = "SIZE", default_value = "16MiB", value_parser = parse_any_size)]

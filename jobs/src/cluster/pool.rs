@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use ballista_core::serde::protobuf::PartitionLocation;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{StreamExt, TryStreamExt};
 use graph_recs_sql::cluster::{
-    Answer, Codec, Done, Failure, Needs, PieceExec, PieceSpec, Target, build, rows_of,
+    Allowance, Answer, Codec, Done, Failure, Needs, PieceExec, PieceSpec, Target, build,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::ClusterOptions;
-use super::client::{Batches, Client, JobState, state_of};
+use super::client::{Client, JobState, state_of};
 use super::watch::Watch;
 
 /// Pieces under way at once for each core: one that works and one that waits, so that no core does.
@@ -60,51 +60,11 @@ pub struct Work<'a> {
     pub verify: &'a (dyn Fn(&Answer) -> Result<(), String> + Sync),
 }
 
-impl Work<'_> {
-    fn failed(&self, why: String) -> JobFailed {
-        JobFailed {
-            stage: self.stage.to_string(),
-            piece: self.piece.to_string(),
-            why,
-        }
-    }
-}
-
 /// A name that no other attempt has.
-fn attempt_name() -> String {
+pub(super) fn attempt_name() -> String {
     let mut name = Uuid::new_v4().simple().to_string();
     name.truncate(12);
     name
-}
-
-/// Why a plan gives no rows.
-#[derive(Debug)]
-pub enum NoRows {
-    /// It cannot be sent.
-    Untravelled,
-    /// It would fail again, with this text.
-    Fault(String),
-    /// No executor, or not until the end.
-    Lost(anyhow::Error),
-}
-
-/// A result on an executor's disk, which is removed when nobody fetches it any more.
-struct Leftover {
-    client: Client,
-    job: Option<String>,
-}
-
-impl Drop for Leftover {
-    fn drop(&mut self) {
-        let (client, Some(job)) = (self.client.clone(), self.job.take()) else {
-            return;
-        };
-        tokio::spawn(async move {
-            if let Err(error) = client.clean(&job).await {
-                debug!(job, "its result is left to the scheduler: {error:#}");
-            }
-        });
-    }
 }
 
 /// What a piece took, for measuring.
@@ -127,26 +87,28 @@ pub struct Timing {
 }
 
 /// Why an attempt gave no answer.
-enum Trouble {
+pub(super) enum Trouble {
     /// Nothing that the piece can be blamed for.
     Void(String),
     /// It failed, but may not do so again.
     Passing(String),
     /// It would fail again.
     Lasting(String),
+    /// Its plan cannot be sent.
+    Untravelled(String),
     /// Somebody wants no answer any more.
     Cancelled,
 }
 
 /// Runs pieces on a cluster.
 pub struct Pool {
-    client: Client,
-    watch: Watch,
+    pub(super) client: Client,
+    pub(super) watch: Watch,
     places: Semaphore,
     place_count: AtomicUsize,
     codec: Codec,
     settings: Vec<(String, String)>,
-    options: ClusterOptions,
+    pub(super) options: ClusterOptions,
     run: String,
     session: String,
     begun: Instant,
@@ -202,12 +164,25 @@ impl Pool {
         settings: Vec<(String, String)>,
         run: &str,
     ) -> Result<Self> {
+        let pool = Self::new(options, needs, settings, run)?;
+        pool.watch.ready(pool.options.wait).await?;
+        pool.cancel_leftovers().await?;
+        Ok(pool)
+    }
+
+    /// A pool for a run, whoever is there.
+    pub fn new(
+        options: ClusterOptions,
+        needs: Needs,
+        settings: Vec<(String, String)>,
+        run: &str,
+    ) -> Result<Self> {
         let client = Client::new(&options.url, &options.tls)?;
         let location = needs
             .model
             .as_ref()
             .and_then(|model| model.location.clone());
-        let pool = Self {
+        Ok(Self {
             watch: Watch::start(client.clone(), needs),
             client,
             places: Semaphore::new(0),
@@ -220,10 +195,7 @@ impl Pool {
             begun: Instant::now(),
             timings: Mutex::default(),
             cancelling: Arc::default(),
-        };
-        pool.watch.ready(pool.options.wait).await?;
-        pool.cancel_leftovers().await?;
-        Ok(pool)
+        })
     }
 
     /// Stops what an earlier driver of this run may have left working.
@@ -259,7 +231,11 @@ impl Pool {
     pub async fn run(&self, work: Work<'_>) -> Result<Answer> {
         self.widen();
         let _place = self.places.acquire().await?;
-        let failed = |why: String| work.failed(why);
+        let failed = |why: String| JobFailed {
+            stage: work.stage.to_string(),
+            piece: work.piece.to_string(),
+            why,
+        };
         let (mut voided, mut failures) = (0, 0);
         loop {
             self.watch.ready(self.options.wait).await?;
@@ -277,7 +253,7 @@ impl Pool {
             };
             match trouble {
                 Trouble::Cancelled => bail!(Cancelled),
-                Trouble::Lasting(why) => bail!(failed(why)),
+                Trouble::Lasting(why) | Trouble::Untravelled(why) => bail!(failed(why)),
                 Trouble::Void(why) => {
                     warn!(
                         stage = work.stage,
@@ -306,48 +282,8 @@ impl Pool {
         }
     }
 
-    /// The rows of a plan that one executor runs whole, as they are fetched from its disk. It is not tried again: it
-    /// may be what its executor was lost by.
-    ///
-    /// # Errors
-    /// [`NoRows`].
-    pub async fn rows(&self, name: &str, plan: Arc<dyn ExecutionPlan>) -> Result<Batches, NoRows> {
-        if self.codec.encode(Arc::clone(&plan)).is_err() {
-            return Err(NoRows::Untravelled);
-        }
-        let work = Work {
-            stage: "statement",
-            piece: name,
-            plan,
-            target: &|_| Target::Rows,
-            verify: &|_| Ok(()),
-        };
-        self.watch
-            .ready(self.options.wait)
-            .await
-            .map_err(NoRows::Lost)?;
-        let attempt = attempt_name();
-        let place = self.attempt(self.place(&work, &attempt, Target::Rows));
-        let place = place.await.map_err(|trouble| match trouble {
-            Trouble::Lasting(why) => NoRows::Fault(why),
-            Trouble::Void(why) | Trouble::Passing(why) => NoRows::Lost(anyhow!(why)),
-            Trouble::Cancelled => NoRows::Lost(anyhow!("it was cancelled on the cluster")),
-        })?;
-        let leftover = Leftover {
-            client: self.client.clone(),
-            job: place.partition_id.as_ref().map(|part| part.job_id.clone()),
-        };
-        let fetched = self.client.fetch(place).await.map_err(NoRows::Lost)?;
-        let rows = fetched.map(move |batch| {
-            let _until_the_last = &leftover;
-            let rows = rows_of(&batch?)?;
-            anyhow::Ok(stream::iter(rows.into_iter().map(Ok)))
-        });
-        Ok(rows.try_flatten().boxed())
-    }
-
     /// Waits for one attempt, as long as there is any sense in it.
-    async fn attempt<T>(
+    pub(super) async fn attempt<T>(
         &self,
         attempt: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
@@ -374,7 +310,9 @@ impl Pool {
     async fn submit(&self, work: &Work<'_>) -> Result<Done, Trouble> {
         let attempt = attempt_name();
         let target = (work.target)(&attempt);
-        let place = self.place(work, &attempt, target.clone()).await?;
+        let name = format!("{}/{}/{attempt}", work.stage, work.piece);
+        let plan = Arc::clone(&work.plan);
+        let place = self.place(&name, plan, target.clone(), None).await?;
         let rows = async {
             self.client
                 .fetch(place)
@@ -388,29 +326,25 @@ impl Pool {
         Done::read(&target, &rows).map_err(|error| Trouble::Void(error.to_string()))
     }
 
-    /// Has one attempt made, under a name of its own; where its answer lies.
-    async fn place(
+    /// Has one attempt made, under a name of its own, `<stage>/<piece>/<attempt>`; where its answer lies.
+    pub(super) async fn place(
         &self,
-        work: &Work<'_>,
-        attempt: &str,
+        name: &str,
+        plan: Arc<dyn ExecutionPlan>,
         target: Target,
+        allowance: Option<Allowance>,
     ) -> Result<PartitionLocation, Trouble> {
-        let name = format!(
-            "{}{}/{}/{attempt}",
-            job_prefix(&self.run),
-            work.stage,
-            work.piece
-        );
+        let name = format!("{}{name}", job_prefix(&self.run));
         let spec = PieceSpec {
             name: name.clone(),
             build: build(),
             target,
+            allowance,
         };
-        let piece = PieceExec::new(spec, Arc::clone(&work.plan));
         let plan = self
             .codec
-            .encode(Arc::new(piece))
-            .map_err(|error| Trouble::Lasting(format!("its plan can't travel: {error}")))?;
+            .encode(Arc::new(PieceExec::new(spec, plan)))
+            .map_err(|error| Trouble::Untravelled(format!("its plan can't travel: {error}")))?;
         let mut flight = Flight {
             client: self.client.clone(),
             name: name.clone(),

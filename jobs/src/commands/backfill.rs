@@ -53,12 +53,12 @@ pub async fn run(options: BackfillOptions) -> Result<()> {
             format!("day {day} (the days before it are done; the same command goes on from it)")
         })?;
         if !json {
-            println!("{day}  {}", done.told());
+            say_line!("{day}  {}", done.told());
         }
         rows.push(done.json(*day));
     }
     if json {
-        println!("{}", json!({ "days": rows, "dry_run": options.dry_run }));
+        say_line!("{}", json!({ "days": rows, "dry_run": options.dry_run }));
     }
     Ok(())
 }

@@ -34,19 +34,19 @@ pub async fn run(options: CleanOptions) -> Result<()> {
                         "bytes": leftover.bytes() })
             })
             .collect();
-        println!(
+        say_line!(
             "{}",
             json!({ "removed": options.yes, "bytes": bytes, "runs": runs })
         );
         return Ok(());
     }
     if leftovers.is_empty() {
-        println!("there is nothing to remove");
+        say_line!("there is nothing to remove");
         return Ok(());
     }
-    println!("{:<28}{:>8}{:>10}  why", "run", "files", "MiB");
+    say_line!("{:<28}{:>8}{:>10}  why", "run", "files", "MiB");
     for leftover in &leftovers {
-        println!(
+        say_line!(
             "{:<28}{:>8}{:>10}  {}",
             leftover.run_id,
             leftover.files.len(),
@@ -55,8 +55,8 @@ pub async fn run(options: CleanOptions) -> Result<()> {
         );
     }
     match options.yes {
-        true => println!("\nremoved: {} MiB", bytes >> 20),
-        false => println!("\nnothing was removed: with --yes {} MiB are", bytes >> 20),
+        true => say_line!("\nremoved: {} MiB", bytes >> 20),
+        false => say_line!("\nnothing was removed: with --yes {} MiB are", bytes >> 20),
     }
     Ok(())
 }

@@ -96,12 +96,12 @@ pub async fn detach(options: RunOptions) -> Result<()> {
         .process_group(0)
         .spawn()
         .context("the run's process cannot be started")?;
-    println!(
+    say_line!(
         "run {run} works in process {}, its log is {}",
         child.id(),
         log.display()
     );
-    println!("watch it: graph-recs attach {run} --warehouse {location}");
+    say_line!("watch it: graph-recs attach {run} --warehouse {location}");
     Ok(())
 }
 
@@ -132,26 +132,30 @@ pub async fn jobs(options: JobsOptions) -> Result<()> {
             .iter()
             .map(|executor| json!({ "id": executor.id, "host": executor.host, "cores": executor.cores() }))
             .collect();
-        println!(
+        say_line!(
             "{}",
             json!({ "runs": runs, "executors": executors, "other_jobs": others })
         );
         return Ok(());
     }
     let cores: usize = executors.iter().map(|executor| executor.cores()).sum();
-    println!("{} executors with {cores} cores", executors.len());
+    say_line!("{} executors with {cores} cores", executors.len());
     if runs.is_empty() {
-        println!("no run has work here");
+        say_line!("no run has work here");
     }
     for (run, stages) in &runs {
-        println!("\nrun {run}");
-        println!(
+        say_line!("\nrun {run}");
+        say_line!(
             "  {:<24}{:>9}{:>9}{:>9}{:>9}",
-            "stage", "waiting", "at work", "done", "failed"
+            "stage",
+            "waiting",
+            "at work",
+            "done",
+            "failed"
         );
         for (stage, states) in stages {
             let count = |state: &str| states.get(state).copied().unwrap_or(0);
-            println!(
+            say_line!(
                 "  {stage:<24}{:>9}{:>9}{:>9}{:>9}",
                 count("Queued"),
                 count("Running"),
@@ -190,7 +194,7 @@ pub async fn cancel(options: CancelOptions) -> Result<()> {
             options.run
         );
     }
-    println!("run {}: {} jobs cancelled", options.run, cancelled.len());
+    say_line!("run {}: {} jobs cancelled", options.run, cancelled.len());
     Ok(())
 }
 
@@ -222,9 +226,9 @@ pub async fn attach(options: AttachOptions) -> Result<()> {
         match now.phase {
             Phase::Done => {
                 if let Some(report) = work.read_json::<Report>("report").await? {
-                    print!("{}", render(&report));
+                    say!("{}", render(&report));
                 }
-                println!("\nrun {} is done", options.run);
+                say_line!("\nrun {} is done", options.run);
                 return Ok(());
             }
             Phase::Failed => bail!(now.error.unwrap_or_else(|| "the run failed".into())),

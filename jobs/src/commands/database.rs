@@ -19,9 +19,9 @@ pub async fn migrate(options: MigrateOptions) -> Result<()> {
     let target = options.to.unwrap_or_else(newest);
     let found = database.migrate(target).await?;
     if found == target {
-        println!("the database's tables are of version {target} already");
+        say_line!("the database's tables are of version {target} already");
     } else {
-        println!("the database's tables were of version {found} and are of version {target} now");
+        say_line!("the database's tables were of version {found} and are of version {target} now");
     }
     Ok(())
 }
@@ -81,16 +81,17 @@ impl InDatabase {
 
     /// For people.
     pub fn print(&self, run_id: &str) {
-        print!("{}", render_checks(&self.loaded.checks));
+        say!("{}", render_checks(&self.loaded.checks));
         match &self.loaded.outcome {
-            Outcome::Now => println!(
+            Outcome::Now => say_line!(
                 "\nrun {run_id} is current in PostgreSQL: {} rows in {:.2} s",
-                self.loaded.rows, self.cost.seconds
+                self.loaded.rows,
+                self.cost.seconds
             ),
             Outcome::Already => {
-                println!("run {run_id} is current in PostgreSQL already: nothing changed");
+                say_line!("run {run_id} is current in PostgreSQL already: nothing changed");
             }
-            Outcome::Before(current) => println!(
+            Outcome::Before(current) => say_line!(
                 "run {run_id} was published to PostgreSQL before, and run {current} is current there: nothing changed; \
                  `graph-recs rollback --to {run_id}` with --database-url makes it current again"
             ),
@@ -105,13 +106,13 @@ pub async fn check(database: &Database, alone: bool, json: bool) -> Result<()> {
         checked => checked?,
     };
     if json {
-        println!(
+        say_line!(
             "{}",
             json!({ "run_id": checked.run_id, "checks": checked.results })
         );
     } else {
-        print!("{}", render_checks(&checked.results));
-        println!("\nrun {} in PostgreSQL is as it should be", checked.run_id);
+        say!("{}", render_checks(&checked.results));
+        say_line!("\nrun {} in PostgreSQL is as it should be", checked.run_id);
     }
     Ok(())
 }

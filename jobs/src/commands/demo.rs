@@ -48,7 +48,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     std::fs::create_dir_all(&day).with_context(|| format!("{} cannot be made", day.display()))?;
     std::fs::write(out.join(MARK), "made by graph-recs demo\n")?;
 
-    println!("A day of raw exports in {}:", day.display());
+    say_line!("A day of raw exports in {}:", day.display());
     make_day(&GenerateOptions {
         out: day,
         users: options.users,
@@ -62,7 +62,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
 
     let database = database::open(&options.database)?;
     let warehouse = out.join("warehouse").display().to_string();
-    println!("\nThe daily job on it:\n");
+    say_line!("\nThe daily job on it:\n");
     let job = Job::open(JobOptions {
         input: input.display().to_string(),
         date: Some(date),
@@ -79,7 +79,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     .await?;
     let run = job.start(Progress::new()).await?;
     run.all().await?;
-    print!("{}", render(&run.report().await?));
+    say!("{}", render(&run.report().await?));
     if let Some(database) = &database {
         database.migrate(newest()).await?;
         let kind = PublicationKind::Publish;
@@ -92,7 +92,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     let Some(current) = published.current().await? else {
         bail!("nothing was published")
     };
-    println!("\nWhom three of the users should follow, and why:\n");
+    say_line!("\nWhom three of the users should follow, and why:\n");
     let context = SessionContext::new();
     let reasons = published
         .table_provider(Table::RecReasons, *current.versions.get(Table::RecReasons))
@@ -101,7 +101,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     let mut shown = None;
     for batch in context.sql(WORTH_SHOWING).await?.collect().await? {
         for user in batch.column(0).as_primitive::<Int32Type>().values() {
-            println!(
+            say_line!(
                 "{}",
                 first_lines(&explain::page(&published, &current, *user, 3).await?, 24)
             );
@@ -112,12 +112,12 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         .next()
         .unwrap_or_else(|| "graph-recs".into());
     if let Some(user) = shown {
-        println!("More: {program} explain {user} --warehouse {warehouse}");
+        say_line!("More: {program} explain {user} --warehouse {warehouse}");
     }
-    println!(
+    say_line!(
         "      {program} sql --warehouse {warehouse} -c 'SELECT * FROM recommendations LIMIT 10'"
     );
-    println!(
+    say_line!(
         "Everything is in {}; remove it when you are done.",
         out.display()
     );
@@ -139,7 +139,7 @@ fn first_lines(page: &str, lines: usize) -> String {
 /// Makes a synthetic day.
 pub fn generate(options: &GenerateOptions) -> Result<()> {
     let folder: &Path = &options.out;
-    println!("A day of raw exports in {}:", folder.display());
+    say_line!("A day of raw exports in {}:", folder.display());
     make_day(options)
 }
 
@@ -164,14 +164,22 @@ fn make_day(options: &GenerateOptions) -> Result<()> {
         &mut |rows| bar.set_position(rows),
     )?;
     bar.finish_and_clear();
-    println!(
+    say_line!(
         "{:<20}{:>12}{:>14}{:>12}{:>12}",
-        "file", "rows", "bytes", "unreadable", "copies"
+        "file",
+        "rows",
+        "bytes",
+        "unreadable",
+        "copies"
     );
     for file in &made.files {
-        println!(
+        say_line!(
             "{:<20}{:>12}{:>14}{:>12}{:>12}",
-            file.name, file.rows, file.bytes, file.unreadable, file.duplicates
+            file.name,
+            file.rows,
+            file.bytes,
+            file.unreadable,
+            file.duplicates
         );
     }
     Ok(())

@@ -64,7 +64,7 @@ pub async fn run(options: DoctorOptions) -> Result<()> {
             Err(error) => (false, told(error)),
         };
         if !json {
-            println!(
+            say_line!(
                 "{:<10}{:<8}{text}",
                 name,
                 if well { "ok" } else { "PROBLEM" }
@@ -77,7 +77,7 @@ pub async fn run(options: DoctorOptions) -> Result<()> {
     }
     if json {
         let code = problem.as_ref().map_or(0, exit_code);
-        println!(
+        say_line!(
             "{}",
             json!({ "ok": problem.is_none(), "exit_code": code, "found": rows })
         );

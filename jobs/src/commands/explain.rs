@@ -19,7 +19,7 @@ pub async fn run(options: ExplainOptions) -> Result<()> {
             options.warehouse
         );
     };
-    print!(
+    say!(
         "{}",
         page(&warehouse, &current, options.user, options.closest).await?
     );

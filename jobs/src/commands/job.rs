@@ -52,7 +52,7 @@ pub async fn complete(options: RunOptions) -> Result<Complete> {
     telemetry::reported(&report);
     if !json {
         // A run that fails shows how far it came, above its error.
-        print!("{}", render(&report));
+        say!("{}", render(&report));
     }
     load(run, outcome?, database).await
 }
@@ -67,7 +67,7 @@ pub async fn step(options: RunOptions, step: Step) -> Result<()> {
         run.ended(outcome.as_ref().err()).await?;
         let report = run.report().await?;
         if !json {
-            print!("{}", render(&report));
+            say!("{}", render(&report));
         }
         Ok((run, outcome?, report))
     };
@@ -77,12 +77,12 @@ pub async fn step(options: RunOptions, step: Step) -> Result<()> {
         StepOutcome::FoundDone => "was done already",
     };
     if json {
-        println!(
+        say_line!(
             "{}",
             json!({ "run_id": run.id(), "step": step.name(), "outcome": done, "report": report })
         );
     } else {
-        println!("\nstep {} of run {}: {done}", step.name(), run.id());
+        say_line!("\nstep {} of run {}: {done}", step.name(), run.id());
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ impl Complete {
         let already = self.published == Published::Already;
         if json {
             let report = self.run.report().await?;
-            println!(
+            say_line!(
                 "{}",
                 json!({ "run_id": id, "published": true, "already_published": already, "current": self.current,
                         "database": self.loaded.as_ref().map(InDatabase::json), "report": report })
@@ -199,12 +199,12 @@ impl Complete {
             return Ok(());
         }
         match (already, self.current) {
-            (false, true) => println!("\nrun {id} is published and current"),
+            (false, true) => say_line!("\nrun {id} is published and current"),
             (false, false) => {
-                println!("\nrun {id} is published; a run of a later day stays current")
+                say_line!("\nrun {id} is published; a run of a later day stays current")
             }
-            (true, true) => println!("\nrun {id} was published before: nothing changed"),
-            (true, false) => println!(
+            (true, true) => say_line!("\nrun {id} was published before: nothing changed"),
+            (true, false) => say_line!(
                 "\nrun {id} was published before, and another run is current: nothing changed; \
                  `graph-recs rollback --to {id}` makes it current again"
             ),

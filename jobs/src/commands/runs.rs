@@ -36,20 +36,25 @@ pub async fn list(options: WarehouseOptions) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", json!({ "publications": rows }));
+        say_line!("{}", json!({ "publications": rows }));
         return Ok(());
     }
     if publications.is_empty() {
-        println!("nothing is published in {} yet", options.warehouse);
+        say_line!("nothing is published in {} yet", options.warehouse);
         return Ok(());
     }
-    println!(
+    say_line!(
         "   no  {:<28}{:<22}{:<22}{:<10}{:>14}{:>17}",
-        "run", "as of", "published (UTC)", "kind", "connections", "recommendations"
+        "run",
+        "as of",
+        "published (UTC)",
+        "kind",
+        "connections",
+        "recommendations"
     );
     let last = publications.len();
     for (index, publication) in publications.iter().enumerate() {
-        println!(
+        say_line!(
             "{} {:>3}  {:<28}{:<22}{:<22}{:<10}{:>14}{:>17}",
             if index + 1 == last { "*" } else { " " },
             publication.number,
@@ -61,7 +66,7 @@ pub async fn list(options: WarehouseOptions) -> Result<()> {
             publication.rows.get(Table::Recommendations),
         );
     }
-    println!("\n* is the current run");
+    say_line!("\n* is the current run");
     Ok(())
 }
 
@@ -93,7 +98,7 @@ pub async fn rollback(options: RollbackOptions) -> Result<()> {
         None => None,
     };
     if options.warehouse.json {
-        println!(
+        say_line!(
             "{}",
             json!({ "run_id": options.to, "already_current": already,
                     "database": loaded.map(|loaded| loaded.json()) })
@@ -101,12 +106,12 @@ pub async fn rollback(options: RollbackOptions) -> Result<()> {
         return Ok(());
     }
     if already {
-        println!(
+        say_line!(
             "run {} is the current one already: nothing changed",
             options.to
         );
     } else {
-        println!("run {} is the current one again", options.to);
+        say_line!("run {} is the current one again", options.to);
     }
     if let Some(loaded) = loaded {
         loaded.print(&options.to);

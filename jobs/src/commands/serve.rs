@@ -50,7 +50,7 @@ pub async fn run(options: ServeCommandOptions) -> Result<()> {
     let location = options.service.catalog.model.as_deref();
     let model = Model::open(location).await?;
     let model = ModelRef::at(model.hash(), location)?;
-    let statements = Statements::open(cluster, model, cluster_min_scan).await?;
+    let statements = Statements::open(cluster, model, cluster_min_scan)?;
     graph_recs_serve::run(options.service, Some(Arc::new(statements))).await
 }
 
@@ -65,17 +65,17 @@ pub fn user(options: UserOptions) -> Result<()> {
         } => {
             let password = password(&name)?;
             users::add(&file, &name, &password, &role, replace)?;
-            println!("{name}: {}", role.join(", "));
+            say_line!("{name}: {}", role.join(", "));
         }
         UserAction::List { users: file } => {
             for (name, roles, schemas) in users::list(&file)? {
                 let schemas: Vec<String> = schemas.into_iter().collect();
-                println!("{name}: {} ({})", roles.join(", "), schemas.join(", "));
+                say_line!("{name}: {} ({})", roles.join(", "), schemas.join(", "));
             }
         }
         UserAction::Remove { name, users: file } => {
             users::remove(&file, &name)?;
-            println!("{name} is removed");
+            say_line!("{name} is removed");
         }
     }
     Ok(())
@@ -94,11 +94,11 @@ fn password(name: &str) -> Result<String> {
         return read();
     }
     let ask = |text: String| -> Result<String> {
-        print!("{text}");
+        say!("{text}");
         std::io::stdout().flush()?;
         let _silent = Silence::new();
         let line = read();
-        println!();
+        say_line!();
         line
     };
     let first = ask(format!("password of {name}: "))?;

@@ -126,13 +126,21 @@ async fn fit(
 
 fn show(outcome: &TrainOutcome, folder: &Path) {
     let metrics = &outcome.metrics;
-    println!(
+    say_line!(
         "{} documents of {} users, {} of them good; {} words",
-        metrics.documents, metrics.users, metrics.good_users, metrics.vocabulary
+        metrics.documents,
+        metrics.users,
+        metrics.good_users,
+        metrics.vocabulary
     );
-    println!(
+    say_line!(
         "\n{:<8}{:>8}{:>8}{:>10}{:>20}{:>20}",
-        "", "users", "good", "ROC AUC", "average precision", "calibration error"
+        "",
+        "users",
+        "good",
+        "ROC AUC",
+        "average precision",
+        "calibration error"
     );
     let held_out = metrics
         .held_out
@@ -140,7 +148,7 @@ fn show(outcome: &TrainOutcome, folder: &Path) {
         .enumerate()
         .map(|(index, quality)| (format!("{}", index + 1), quality));
     for (name, quality) in held_out.chain([("mean".to_string(), &metrics.mean)]) {
-        println!(
+        say_line!(
             "{name:<8}{:>8}{:>8}{:>10.3}{:>20.3}{:>20.3}",
             quality.users,
             quality.good,
@@ -149,7 +157,7 @@ fn show(outcome: &TrainOutcome, folder: &Path) {
             quality.calibration_error
         );
     }
-    println!("\nthe model is in {}", folder.display());
+    say_line!("\nthe model is in {}", folder.display());
 }
 
 async fn recommended_users(context: &SessionContext) -> Result<HashSet<i32>> {

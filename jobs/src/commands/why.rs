@@ -21,8 +21,8 @@ pub async fn run(options: &WhyOptions) -> Result<()> {
         .collect();
     let reasons = model.reasons(&tokens)?;
     match options.json {
-        true => println!("{}", json(&cleaned, &words, &reasons)),
-        false => print!("{}", page(&cleaned, &words, &reasons, options.top)),
+        true => say_line!("{}", json(&cleaned, &words, &reasons)),
+        false => say!("{}", page(&cleaned, &words, &reasons, options.top)),
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Reputation scores from a file, given instead of those of the model.
 
 use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::prelude::{CsvReadOptions, SessionContext};
 use futures::TryStreamExt;
 use graph_recs_udfs::stores;
-use object_store::ObjectStoreExt;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -25,6 +26,12 @@ pub(super) struct GivenScores {
     url: Url,
     first_line: String,
     hash: String,
+    /// Size, time of change and version of what was read.
+    seen: (u64, DateTime<Utc>, Option<String>),
+}
+
+fn seen(meta: &ObjectMeta) -> (u64, DateTime<Utc>, Option<String>) {
+    (meta.size, meta.last_modified, meta.e_tag.clone())
 }
 
 impl GivenScores {
@@ -41,7 +48,9 @@ impl GivenScores {
             url
         };
         let (store, path) = stores::open(&url).with_context(unread)?;
-        let mut bytes = store.get(&path).await.with_context(unread)?.into_stream();
+        let found = store.get(&path).await.with_context(unread)?;
+        let seen = seen(&found.meta);
+        let mut bytes = found.into_stream();
         let (mut hash, mut first_line) = (Sha256::new(), Vec::new());
         while let Some(chunk) = bytes.try_next().await.with_context(unread)? {
             hash.update(&chunk);
@@ -56,6 +65,7 @@ impl GivenScores {
             url,
             first_line: first_line.trim_start_matches('\u{feff}').to_string(),
             hash: hex(&hash.finalize()),
+            seen,
         })
     }
 
@@ -87,7 +97,14 @@ impl GivenScores {
             .schema(&schema)
             .has_header(true)
             .file_extension("");
-        let (store, _) = stores::open(&self.url)?;
+        let (store, path) = stores::open(&self.url)?;
+        let now = store.head(&path).await.with_context(unreadable)?;
+        if seen(&now) != self.seen {
+            bail!(
+                "--reputation-scores {}: it was changed while it was read; start again when its writer is done",
+                self.location
+            );
+        }
         context.register_object_store(&self.url, store);
         context
             .register_csv("given_scores", self.url.as_str(), options)

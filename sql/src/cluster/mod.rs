@@ -19,7 +19,7 @@ mod write;
 
 pub use codec::Codec;
 pub use digest::Digest;
-pub use piece::{Answer, Done, Failure, Form, PieceExec, PieceSpec, Target, rows_of};
+pub use piece::{Allowance, Answer, Done, Failure, Form, PieceExec, PieceSpec, Target, rows_of};
 pub use stores::Stores;
 pub use table::{PieceFile, PieceTable};
 pub use write::{Segment, Unreadable, Written};

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, AsArray, BinaryArray, Float64Array, RecordBatch};
@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
 };
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,17 @@ pub struct PieceSpec {
     pub build: String,
     /// Where the rows go.
     pub target: Target,
+    /// What [`Target::Rows`] may take, when that is bounded.
+    pub allowance: Option<Allowance>,
+}
+
+/// What a statement may take of an executor, whoever waits for it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Bytes of rows.
+    pub bytes: u64,
+    /// Seconds.
+    pub seconds: u64,
 }
 
 /// Where a piece's rows go.
@@ -305,7 +316,7 @@ impl ExecutionPlan for PieceExec {
             outcome: "stopped",
         };
         let answers: BoxStream<'static, Result<Vec<u8>>> = match target {
-            Target::Rows => chunks(execute_stream(plan, context)?),
+            Target::Rows => chunks(execute_stream(plan, context)?, self.spec.allowance),
             target => stream::once(async move { written(plan, &target, context).await }).boxed(),
         };
         let answers = answers.map(move |bytes| {
@@ -353,11 +364,44 @@ impl Drop for Log {
     }
 }
 
-/// Rows as answers, one a batch; one without rows at the end, which tells that it is the end.
-fn chunks(rows: SendableRecordBatchStream) -> BoxStream<'static, Result<Vec<u8>>> {
-    let schema = rows.schema();
-    let end = RecordBatch::new_empty(schema);
-    let end = stream::once(async move { Ok(end) });
+/// Bytes of rows in one answer, about: what is handed out at once must not be more than a message takes.
+const ANSWER_BYTES: usize = 8 << 20;
+
+/// Rows as answers; one without rows at the end, which tells that it is the end.
+fn chunks(
+    rows: SendableRecordBatchStream,
+    allowance: Option<Allowance>,
+) -> BoxStream<'static, Result<Vec<u8>>> {
+    let end = RecordBatch::new_empty(rows.schema());
+    let deadline = allowance.map(|allowed| Instant::now() + Duration::from_secs(allowed.seconds));
+    let bounded = stream::try_unfold((rows, 0_u64), move |(mut rows, mut given)| async move {
+        let next = match deadline {
+            None => rows.next().await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), rows.next())
+                .await
+                .map_err(|_| Failure::lasting("canceling statement due to statement timeout"))?,
+        };
+        let Some(batch) = next.transpose()? else {
+            return Ok(None);
+        };
+        given += batch.get_array_memory_size() as u64;
+        match allowance {
+            Some(allowed) if given > allowed.bytes => Err(Failure::lasting(&format!(
+                "the result has more than the {} MiB that one may have: aggregate, or LIMIT it",
+                allowed.bytes >> 20
+            ))),
+            _ => Ok(Some((batch, (rows, given)))),
+        }
+    });
+    let sliced = bounded.map_ok(|batch| {
+        let parts = batch.get_array_memory_size().div_ceil(ANSWER_BYTES);
+        let rows = batch.num_rows().div_ceil(parts.max(1)).max(1);
+        let starts = (0..batch.num_rows()).step_by(rows);
+        let slices: Vec<Result<RecordBatch>> = starts
+            .map(|start| Ok(batch.slice(start, rows.min(batch.num_rows() - start))))
+            .collect();
+        stream::iter(slices)
+    });
     let chunk = |batch: Result<RecordBatch>| {
         let batch = batch?;
         let mut bytes = Vec::new();
@@ -367,7 +411,8 @@ fn chunks(rows: SendableRecordBatchStream) -> BoxStream<'static, Result<Vec<u8>>
         drop(writer);
         Ok(bytes)
     };
-    rows.chain(end).map(chunk).boxed()
+    let end = stream::once(async move { Ok(end) });
+    sliced.try_flatten().chain(end).map(chunk).boxed()
 }
 
 async fn written(

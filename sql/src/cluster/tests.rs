@@ -67,6 +67,7 @@ fn piece(plan: Arc<dyn ExecutionPlan>, target: &Target) -> Arc<dyn ExecutionPlan
         name: "graph-recs/run/stage/piece/attempt".into(),
         build: build(),
         target: target.clone(),
+        allowance: None,
     };
     Arc::new(PieceExec::new(spec, plan))
 }
@@ -230,6 +231,7 @@ async fn a_piece_of_another_build_says_so_when_it_is_run() {
         name: String::new(),
         build: "another".into(),
         target: Target::Rows,
+        allowance: None,
     };
     let piece = Arc::new(PieceExec::new(other_build, plan));
     let arrived = sent(piece, &Codec::driver(None), &Codec::executor());

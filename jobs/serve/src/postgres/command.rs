@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::copy::CopyFormat;
-use super::cursor::{self, Cursor};
+use super::cursor;
 use crate::describe;
 use crate::refusal::{Kind, Refusal};
 use crate::service::Prepared;
@@ -32,10 +32,12 @@ pub enum Command {
         /// Its query.
         query: Arc<Prepared>,
     },
-    /// Give so many rows of a cursor.
-    Fetch(Arc<Cursor>, usize),
+    /// Give so many rows of the cursor of this name.
+    Fetch(String, usize),
     /// Close a cursor; all when none is named.
     Close(Option<String>),
+    /// Forget what the session was told, and its cursors.
+    Discard,
     /// Say the tag, nothing else.
     Say(&'static str),
     /// Take this time for statements; nothing means as long as the user may.
@@ -102,7 +104,7 @@ pub fn said(statement: Statement) -> Result<Said, Refusal> {
     match statement {
         Statement::Set(set) => set_command(set).map(Said::Command),
         Statement::Reset(_) => say("RESET"),
-        Statement::Discard { .. } => say("DISCARD ALL"),
+        Statement::Discard { .. } => Ok(Said::Command(Command::Discard)),
         Statement::Deallocate { .. } => say("DEALLOCATE"),
         Statement::Savepoint { .. } => say("SAVEPOINT"),
         Statement::ReleaseSavepoint { .. } => say("RELEASE"),

@@ -1,6 +1,7 @@
 //! Cursors: a query's rows, some at a time, as statements ask for them. They only go forward.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -36,9 +37,12 @@ impl std::fmt::Debug for Cursor {
 }
 
 struct Rest {
-    rows: Rows,
+    /// Until its end, or until it is given up.
+    rows: Option<Rows>,
     /// Of the last batch, what nobody has fetched yet.
     batch: Option<RecordBatch>,
+    /// Why there are no more.
+    refused: Option<Refusal>,
 }
 
 impl Cursor {
@@ -50,8 +54,28 @@ impl Cursor {
             text: text.to_string(),
             cancel,
             hold,
-            rest: Mutex::new(Rest { rows, batch: None }),
+            rest: Mutex::new(Rest {
+                rows: Some(rows),
+                batch: None,
+                refused: None,
+            }),
         }
+    }
+
+    /// Ends the query when its time is over, whoever waits for what: an idle cursor holds a place that others want.
+    pub fn ends_after(self: &Arc<Self>, timeout: Duration) {
+        let cursor = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            if let Some(cursor) = cursor.upgrade() {
+                let mut rest = cursor.rest.lock().await;
+                if rest.rows.take().is_some() {
+                    let text = "the cursor's time is over: it is that of its statement";
+                    rest.refused = Some(Refusal::new(Kind::Timeout, text));
+                    rest.batch = None;
+                }
+            }
+        });
     }
 
     /// The next `count` rows, or those that are left.
@@ -70,6 +94,22 @@ impl Cursor {
 }
 
 impl Rest {
+    async fn more(&mut self) -> Result<Option<RecordBatch>, Refusal> {
+        if let Some(refusal) = &self.refused {
+            return Err(refusal.clone());
+        }
+        let Some(rows) = &mut self.rows else {
+            return Ok(None);
+        };
+        let next = rows.next().await.transpose();
+        if !matches!(next, Ok(Some(_))) {
+            // Its place is free for others.
+            self.rows = None;
+        }
+        self.refused = next.as_ref().err().cloned();
+        next
+    }
+
     /// At most so many rows, some if there are any.
     async fn next(&mut self, at_most: usize) -> Result<Option<RecordBatch>, Refusal> {
         if at_most == 0 {
@@ -78,8 +118,8 @@ impl Rest {
         loop {
             let batch = match self.batch.take() {
                 Some(batch) => batch,
-                None => match self.rows.next().await {
-                    Some(next) => next?,
+                None => match self.more().await? {
+                    Some(batch) => batch,
                     None => return Ok(None),
                 },
             };
@@ -127,7 +167,7 @@ pub fn said(statement: Statement) -> Result<Result<Said, Statement>, Refusal> {
         Statement::Declare { mut stmts } if stmts.len() == 1 => Ok(declare(stmts.remove(0))
             .ok_or_else(|| {
                 let text =
-                    "only cursors over queries are declared here: DECLARE name CURSOR FOR SELECT …";
+                    "only cursors over queries, that go forward and give text, are declared here: DECLARE name CURSOR FOR SELECT …";
                 Refusal::new(Kind::Unsupported, text)
             })?),
         Statement::Fetch {
@@ -149,6 +189,8 @@ fn declare(declare: Declare) -> Option<Said> {
         mut names,
         declare_type: Some(DeclareType::Cursor),
         hold,
+        binary: None | Some(false),
+        scroll: None | Some(false),
         for_query: Some(query),
         ..
     } = declare

@@ -68,7 +68,10 @@ impl QueryParser for Planner {
         let format = format.unwrap_or(&Format::UnifiedText);
         Ok(match command.as_ref() {
             Command::Query(prepared) => fields(&prepared.schema, &prepared.names, format),
-            Command::Fetch(cursor, _) => fields(&cursor.schema, &cursor.names, format),
+            Command::Fetch(name, _) => match self.0.cursor(name) {
+                Ok(cursor) => fields(&cursor.schema, &cursor.names, format),
+                Err(refusal) => return Err(error(&refusal, "")),
+            },
             Command::Show(name, _) => {
                 vec![FieldInfo::new(
                     name.clone(),
@@ -164,7 +167,7 @@ impl ExtendedQueryHandler for Extended {
             }
             Command::Fetch(cursor, count) => {
                 let format = &portal.result_column_format;
-                Ok(Response::Query(self.0.fetch(cursor, *count, format)))
+                Ok(Response::Query(self.0.fetch(cursor, *count, format)?))
             }
             Command::Declare { name, hold, query } => {
                 let values = bound(portal, query)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Statement;
-use futures::{Sink, SinkExt};
+use futures::{Sink, SinkExt, StreamExt, stream};
 use pgwire::api::portal::Format;
 use pgwire::api::query::{SimpleQueryHandler, send_execution_response, send_ready_for_query};
 use pgwire::api::results::{QueryResponse, Response, Tag};
@@ -97,6 +97,12 @@ impl Handler {
         token
     }
 
+    /// The token of the statement that has just run; a cancel request finds it no more.
+    fn next_token_after(&self) -> CancellationToken {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *token)
+    }
+
     /// Cuts a text into statements; what is wrong with it is noted.
     pub(super) fn parse(&self, text: &str) -> PgWireResult<Vec<Statement>> {
         self.service
@@ -129,9 +135,7 @@ impl Handler {
                     hold,
                     query: prepare(*query).await?,
                 },
-                Said::Cursor(cursor::Said::Fetch { name, count }) => {
-                    Command::Fetch(self.cursor(&name)?, count)
-                }
+                Said::Cursor(cursor::Said::Fetch { name, count }) => Command::Fetch(name, count),
                 Said::Cursor(cursor::Said::Close(name)) => Command::Close(name),
             })
         };
@@ -206,26 +210,37 @@ impl Handler {
             return Err(self.note(&query.text, &refusal));
         }
         let rows = self.run(query, values).await?;
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let cursor = Cursor::new(rows, &query.text, token.clone(), hold);
-        let cursors = &mut self.session().cursors;
-        cursors.insert(name.to_string(), Arc::new(cursor));
+        let token = self.next_token_after();
+        let left = rows.time_left();
+        let cursor = Arc::new(Cursor::new(rows, &query.text, token, hold));
+        cursor.ends_after(left);
+        self.session().cursors.insert(name.to_string(), cursor);
         Ok(Tag::new("DECLARE CURSOR"))
     }
 
-    /// The next rows of a cursor, which a cancel request stops.
+    /// The next rows of a cursor, which a cancel request stops as long as they come.
     pub(super) fn fetch(
         &self,
-        cursor: &Arc<Cursor>,
+        name: &str,
         count: usize,
         format: &Format,
-    ) -> QueryResponse {
+    ) -> PgWireResult<QueryResponse> {
+        let cursor = self.cursor(name);
+        let cursor =
+            cursor.map_err(|refusal| self.note(&format!("FETCH FROM {name}"), &refusal))?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = cursor.cancel.clone();
+        let token = Arc::clone(&self.token);
+        let end = stream::once(async move {
+            *token.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+            None
+        });
+        let rows = cursor.fetch(count).map(Some).chain(end);
+        let rows = rows.filter_map(std::future::ready);
         let fields = Arc::new(fields(&cursor.schema, &cursor.names, format));
-        let rows = messages(cursor.fetch(count), cursor.text.clone(), format.clone());
+        let rows = messages(rows, cursor.text.clone(), format.clone());
         let mut response = QueryResponse::new(fields, rows);
         response.set_command_tag("FETCH");
-        response
+        Ok(response)
     }
 
     /// Closes a cursor, or all.
@@ -237,7 +252,10 @@ impl Handler {
         };
         match session.cursors.remove(name) {
             Some(_) => Ok(Tag::new("CLOSE CURSOR")),
-            None => Err(error(&no_cursor(name), "")),
+            None => {
+                drop(session);
+                Err(self.note(&format!("CLOSE {name}"), &no_cursor(name)))
+            }
         }
     }
 
@@ -303,6 +321,12 @@ impl Handler {
             Command::Timeout(timeout) => {
                 self.session().timeout = *timeout;
                 (Tag::new("SET"), status)
+            }
+            Command::Discard => {
+                let mut session = self.session();
+                session.cursors.clear();
+                session.timeout = None;
+                (Tag::new("DISCARD ALL"), status)
             }
             Command::Say(tag) => (Tag::new(tag), status),
             Command::Show(..) => (Tag::new("SHOW"), status),
@@ -382,7 +406,7 @@ impl SimpleQueryHandler for Handler {
                         send_rows(client, shown(name, value, &Format::UnifiedText)).await?;
                     }
                     Command::Fetch(cursor, count) => {
-                        let rows = self.fetch(cursor, *count, &Format::UnifiedText);
+                        let rows = self.fetch(cursor, *count, &Format::UnifiedText)?;
                         send_rows(client, rows).await?;
                     }
                     Command::Declare { name, hold, query } => {

@@ -32,7 +32,7 @@ pub async fn run(context: &SessionContext, format: Format) -> Result<()> {
         // No history yet is no error.
         let _ = editor.load_history(file);
     }
-    println!("Statements end with a semicolon; \\d lists the tables, \\? more, \\q leaves.");
+    say_line!("Statements end with a semicolon; \\d lists the tables, \\? more, \\q leaves.");
     let mut shell = Shell {
         context,
         format,
@@ -98,9 +98,9 @@ impl Shell<'_> {
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
         };
         match answered {
-            Ok(()) if self.timing => println!("{:.3} s", started.elapsed().as_secs_f64()),
+            Ok(()) if self.timing => say_line!("{:.3} s", started.elapsed().as_secs_f64()),
             Ok(()) => {}
-            Err(error) => println!("{error:#}"),
+            Err(error) => say_line!("{error:#}"),
         }
     }
 
@@ -113,13 +113,13 @@ impl Shell<'_> {
             ("\\df", _) => self.functions(),
             ("\\timing", _) => {
                 self.timing = !self.timing;
-                println!("timing is {}", if self.timing { "on" } else { "off" });
+                say_line!("timing is {}", if self.timing { "on" } else { "off" });
             }
             ("\\format", name) => match <Format as clap::ValueEnum>::from_str(name, true) {
-                Ok(Format::Parquet) | Err(_) => println!("table, csv or json"),
+                Ok(Format::Parquet) | Err(_) => say_line!("table, csv or json"),
                 Ok(format) => self.format = format,
             },
-            _ => println!("{HELP}"),
+            _ => say_line!("{HELP}"),
         }
     }
 
@@ -149,7 +149,7 @@ impl Shell<'_> {
                         _ => format!("{name}.{table}"),
                     };
                     let text = text.map(|(text, _)| text.as_str()).unwrap_or_default();
-                    println!("{shown:<44}{text}");
+                    say_line!("{shown:<44}{text}");
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Shell<'_> {
         let table = match self.context.table_provider(name).await {
             Ok(table) => table,
             Err(error) => {
-                println!("{}", graph_recs_serve::refusal::Refusal::from(error));
+                say_line!("{}", graph_recs_serve::refusal::Refusal::from(error));
                 return;
             }
         };
@@ -167,7 +167,7 @@ impl Shell<'_> {
         let (schema, bare) = name.rsplit_once('.').unwrap_or(("graph_recs", name));
         let texts = described.get(&(schema.to_string(), bare.to_string()));
         if let Some((text, _)) = texts {
-            println!("{text}");
+            say_line!("{text}");
         }
         for field in table.schema().fields() {
             let text = texts.and_then(|(_, columns)| columns.get(field.name()));
@@ -177,7 +177,7 @@ impl Shell<'_> {
                 if field.is_nullable() { "" } else { " not null" }
             );
             let text = text.map(String::as_str).unwrap_or_default();
-            println!("{:<24}{kind:<32}{text}", field.name());
+            say_line!("{:<24}{kind:<32}{text}", field.name());
         }
     }
 
@@ -185,7 +185,7 @@ impl Shell<'_> {
         if let Ok(model) = graph_recs_sql::catalog::model() {
             for function in model.functions {
                 let called = format!("{}({})", function.name, function.arguments);
-                println!("{called:<32}{}", function.description);
+                say_line!("{called:<32}{}", function.description);
             }
         }
         let state = self.context.state();
@@ -197,7 +197,7 @@ impl Shell<'_> {
             .collect();
         names.sort_unstable();
         names.dedup();
-        println!("{}", names.join(" "));
+        say_line!("{}", names.join(" "));
     }
 }
 
