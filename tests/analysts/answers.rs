@@ -321,27 +321,14 @@ fn what_a_client_abandons_stops() {
     let service = Service::start(&[]);
     let endless = "SELECT sum(value % 7) FROM generate_series(1, 100000000000)";
     // Ctrl-C.
-    let mut psql = service.psql("ana");
-    let mut child = psql
-        .args(["--command", endless])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = service.begin("ana", endless);
     std::thread::sleep(Duration::from_millis(1500));
-    Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
+    crate::cluster_support::send(&child, "INT");
     let started = Instant::now();
     let status = child.wait().unwrap();
     assert!(!status.success() && started.elapsed() < Duration::from_secs(5));
     // Gone without a word.
-    let mut psql = service.psql("ana");
-    let mut child = psql
-        .args(["--command", endless])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = service.begin("ana", endless);
     std::thread::sleep(Duration::from_millis(1500));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,7 +1,7 @@
 //! Statements on the executors of a cluster.
 
 use super::*;
-use crate::cluster_support::Cluster;
+use crate::cluster_support::{Cluster, send};
 
 /// How many statements are in a state there.
 fn statements(cluster: &Cluster, state: &str) -> u64 {
@@ -20,6 +20,15 @@ fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(15), "not yet: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A client whose statement an executor works on.
+fn at_work(service: &Service, cluster: &Cluster, statement: &str) -> Child {
+    let child = service.begin("ana", statement);
+    until("the statement is at work", || {
+        statements(cluster, "Running") == 1
+    });
+    child
 }
 
 #[test]
@@ -88,19 +97,8 @@ fn statements_run_on_executors_and_stop_there() {
     let endless = "SELECT sum(a.rank * b.rank % 7 + c.rank - d.rank) \
                    FROM rec_reasons AS x, recommendations AS a, recommendations AS b, recommendations AS c, \
                    recommendations AS d WHERE a.rank + b.rank + c.rank + d.rank + x.user_id <> 5";
-    let mut psql = service.psql("ana");
-    let mut child = psql
-        .args(["--command", endless])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the statement is at work", || {
-        statements(&cluster, "Running") == 1
-    });
-    Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
+    let mut child = at_work(&service, &cluster, endless);
+    send(&child, "INT");
     let begun = Instant::now();
     assert!(!child.wait().unwrap().success());
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -113,15 +111,7 @@ fn statements_run_on_executors_and_stop_there() {
     );
 
     // A lost executor ends its statement, in words; the service and the other executor go on.
-    let mut psql = service.psql("ana");
-    let mut child = psql
-        .args(["--command", endless])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the statement is at work", || {
-        statements(&cluster, "Running") == 1
-    });
+    let mut child = at_work(&service, &cluster, endless);
     cluster.kill(0);
     cluster.kill(1);
     assert!(!child.wait().unwrap().success());
@@ -151,19 +141,8 @@ fn statements_run_on_executors_and_stop_there() {
     assert_eq!(code, "54000", "{message}");
 
     // A service that ends leaves nothing at work.
-    let mut psql = service.psql("ana");
-    let mut child = psql
-        .args(["--command", endless])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the statement is at work", || {
-        statements(&cluster, "Running") == 1
-    });
-    Command::new("kill")
-        .args(["-TERM", &service.child.id().to_string()])
-        .status()
-        .unwrap();
+    let mut child = at_work(&service, &cluster, endless);
+    send(&service.child, "TERM");
     assert!(!child.wait().unwrap().success());
     until("the executor is free", || {
         statements(&cluster, "Running") == 0

@@ -115,6 +115,15 @@ impl Service {
         command
     }
 
+    /// A client that has begun a statement.
+    fn begin(&self, user: &str, statement: &str) -> Child {
+        let mut psql = self.psql(user);
+        psql.args(["--command", statement])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// The rows of a statement, columns apart by `|`.
     #[track_caller]
     fn rows(&self, user: &str, statement: &str) -> Vec<String> {
