@@ -43,9 +43,13 @@ const HELD: [&str; 5] = [
     "candidates",
 ];
 
+/// A plan in words, its files named from the repository's root: clones lie anywhere.
 async fn text(frame: DataFrame) -> String {
     let plan = frame.create_physical_plan().await.unwrap();
-    displayable(plan.as_ref()).indent(false).to_string()
+    let root = folder("..").canonicalize().unwrap();
+    let root = object_store::path::Path::from_absolute_path(root).unwrap();
+    let shown = displayable(plan.as_ref()).indent(false).to_string();
+    shown.replace(&format!("{root}/"), "")
 }
 
 /// A table as intermediate ones are, in the order of users.
