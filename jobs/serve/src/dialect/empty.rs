@@ -1,10 +1,11 @@
 //! Queries over catalog tables that have no rows.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, JoinOperator, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Value,
+    Expr, GroupByExpr, Ident, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Value, Visit, Visitor,
 };
 
 use super::{column_name, null, words};
@@ -56,36 +57,62 @@ fn is_empty(relation: &TableFactor) -> bool {
 
 /// Whether a select has one row even of nothing.
 pub fn aggregates(select: &Select) -> bool {
-    const AGGREGATES: [&str; 10] = [
-        "count",
-        "sum",
-        "min",
-        "max",
-        "avg",
-        "string_agg",
-        "array_agg",
-        "bool_or",
-        "bool_and",
-        "json_agg",
-    ];
     let grouped = match &select.group_by {
         GroupByExpr::Expressions(columns, _) => !columns.is_empty(),
         GroupByExpr::All(_) => true,
     };
     !grouped
-        && select.projection.iter().any(|item| match item {
-            SelectItem::UnnamedExpr(Expr::Function(function))
-            | SelectItem::ExprWithAlias {
-                expr: Expr::Function(function),
-                ..
-            } => {
-                let words = words(&function.name);
-                words
-                    .last()
-                    .is_some_and(|word| AGGREGATES.contains(&word.as_str()))
+        && (select.having.is_some()
+            || select
+                .projection
+                .iter()
+                .any(|item| item.visit(&mut Aggregates { depth: 0 }).is_break()))
+}
+
+/// Looks for an aggregate function of the select itself: those of the queries within it are theirs.
+struct Aggregates {
+    depth: usize,
+}
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        const AGGREGATES: [&str; 10] = [
+            "count",
+            "sum",
+            "min",
+            "max",
+            "avg",
+            "string_agg",
+            "array_agg",
+            "bool_or",
+            "bool_and",
+            "json_agg",
+        ];
+        match expr {
+            Expr::Function(function)
+                if self.depth == 0
+                    && function.over.is_none()
+                    && words(&function.name)
+                        .last()
+                        .is_some_and(|word| AGGREGATES.contains(&word.as_str())) =>
+            {
+                ControlFlow::Break(())
             }
-            _ => false,
-        })
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// The same columns, no rows; nothing when the columns cannot be told.

@@ -5,24 +5,24 @@
 //! are answered by no rows, whatever else they say.
 
 mod empty;
+mod lists;
 mod phrases;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use super::describe::Described;
 use empty::{aggregates, reads_nothing, without_rows};
-use phrases::{
-    by_backslash, escaped_by, join_by_name, last_word, literal_list, one_row, read_flag,
-    read_format, reads_catalog,
-};
+use lists::{array_of, literal_list};
+use phrases::{join_by_name, last_word, one_row, read_flag, read_format, reads_catalog};
 pub use types::names;
 use types::{operator, own_type, plain_type};
 
@@ -83,10 +83,6 @@ fn null() -> Expr {
     Expr::value(Value::Null)
 }
 
-fn null_of(data_type: DataType) -> Expr {
-    cast(null(), data_type)
-}
-
 fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
@@ -134,7 +130,7 @@ fn column_name(expr: &Expr, place: usize) -> Ident {
 }
 
 impl Rewriter<'_> {
-    /// Whether a select in it was emptied.
+    /// Whether all of its selects were emptied.
     fn rewrite_set(&self, body: &mut SetExpr) -> bool {
         match body {
             SetExpr::Select(select) => {
@@ -149,7 +145,7 @@ impl Rewriter<'_> {
                 false
             }
             SetExpr::SetOperation { left, right, .. } => {
-                self.rewrite_set(left) | self.rewrite_set(right)
+                self.rewrite_set(left) & self.rewrite_set(right)
             }
             _ => false,
         }
@@ -285,6 +281,13 @@ impl VisitorMut for Rewriter<'_> {
                     }
                 }
             }
+            Expr::Function(function) if words(&function.name) == ["array"] => {
+                if let FunctionArguments::Subquery(query) = &function.args
+                    && let Some(list) = array_of(query)
+                {
+                    *expr = list;
+                }
+            }
             Expr::Like {
                 pattern,
                 escape_char,
@@ -295,8 +298,11 @@ impl VisitorMut for Rewriter<'_> {
                 escape_char,
                 ..
             } => {
-                if let Some(escape) = escape_char.take().and_then(|escape| escaped_by(&escape)) {
-                    **pattern = by_backslash(pattern, escape);
+                if let Some(escape) = escape_char.take() {
+                    **pattern = call(
+                        "like_escape",
+                        vec![(**pattern).clone(), Expr::Value(escape)],
+                    );
                 }
             }
             // `(row).field`
@@ -352,9 +358,11 @@ impl VisitorMut for Rewriter<'_> {
                     ["current_user" | "session_user" | "user" | "current_role"] => {
                         *expr = text(self.user);
                     }
+                    // Null of an empty list.
                     ["array_upper"] => {
                         function.name = name(&["array_length"]);
-                        *expr = cast(expr.clone(), DataType::BigInt(None));
+                        let length = cast(expr.clone(), DataType::BigInt(None));
+                        *expr = call("nullif", vec![length, number(0)]);
                     }
                     ["_pg_expandarray"] => {
                         function.name = name(&["pg_numbered"]);
@@ -363,26 +371,11 @@ impl VisitorMut for Rewriter<'_> {
                     // Nobody has granted anything.
                     ["aclexplode"] => *expr = null(),
                     ["to_timestamp"] => read_format(function),
-                    ["coalesce"] => {
-                        if let FunctionArguments::List(list) = &mut function.args
-                            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(last))) =
-                                list.args.last_mut()
-                            && literal_list(last).is_some_and(|items| items.is_empty())
-                        {
-                            *last = Expr::Array(Array {
-                                elem: Vec::new(),
-                                named: true,
-                            });
-                        }
-                    }
-                    ["array_lower"] => *expr = number(1),
-                    ["array"] => {
-                        // ARRAY(SELECT … ) of catalog tables: only ever of those that have no rows.
-                        if let FunctionArguments::Subquery(_) = function.args {
-                            let item =
-                                ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
-                            *expr = null_of(DataType::Array(item));
-                        }
+                    ["array_lower"] => {
+                        function.name = name(&["array_length"]);
+                        let length = call("coalesce", vec![expr.clone(), number(0)]);
+                        let first = call("least", vec![length, number(1)]);
+                        *expr = call("nullif", vec![first, number(0)]);
                     }
                     _ => {}
                 }

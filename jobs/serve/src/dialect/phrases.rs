@@ -2,10 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select, SelectItem,
-    TableFactor, Value, ValueWithSpan,
+    TableFactor, Value,
 };
 
-use super::{call, text, words};
+use super::{call, words};
 use crate::describe::is_flag;
 
 /// Whether a query reads nothing but catalog tables.
@@ -30,20 +30,6 @@ pub fn one_row(select: &mut Select) {
     {
         *expr = call("max", vec![expr.clone()]);
     }
-}
-
-/// The sign by which a pattern escapes, when it is another than the backslash.
-pub fn escaped_by(escape: &ValueWithSpan) -> Option<char> {
-    match &escape.value {
-        Value::SingleQuotedString(sign) => sign.chars().next().filter(|sign| *sign != '\\'),
-        _ => None,
-    }
-}
-
-/// A pattern that escapes by the backslash, as DataFusion reads it.
-pub fn by_backslash(pattern: &Expr, escape: char) -> Expr {
-    let plain = call("replace", vec![pattern.clone(), text("\\"), text("\\\\")]);
-    call("replace", vec![plain, text(escape), text("\\")])
 }
 
 /// Turns PostgreSQL's format of a time into that of DataFusion.
@@ -102,27 +88,5 @@ pub fn read_flag(column: &Expr, value: &mut Expr) {
         && ["t", "f", "true", "false"].contains(&sign.as_str())
     {
         *value = Expr::value(Value::Boolean(sign.starts_with('t')));
-    }
-}
-
-/// The items of `'{a,b}'` and `ARRAY['a', 'b']`, casts aside.
-pub fn literal_list(expr: &Expr) -> Option<Vec<Expr>> {
-    match expr {
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => literal_list(inner),
-        Expr::Array(array) => Some(array.elem.clone()),
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(list) => {
-                let items = list.strip_prefix('{')?.strip_suffix('}')?;
-                if items.is_empty() {
-                    return Some(Vec::new());
-                }
-                let items = items
-                    .split(',')
-                    .map(|item| text(item.trim().trim_matches('"')));
-                Some(items.collect())
-            }
-            _ => None,
-        },
-        _ => None,
     }
 }
