@@ -78,9 +78,9 @@ fn now() -> f64 {
 #[test]
 fn two_hundred_readers_while_runs_come_in() {
     let days = Days::new();
-    // No lock is worth 100 ms of waiting: the reader's statement would fail.
+    // A reader's statement that waits for a lock for a second would fail.
     days.server
-        .ask("ALTER DATABASE graph_recs SET lock_timeout = '100ms'");
+        .ask("ALTER DATABASE graph_recs SET lock_timeout = '1s'");
     let bouncer = days.server.bouncer();
     let folder = days.place.path("readers");
     std::fs::create_dir(&folder).unwrap();

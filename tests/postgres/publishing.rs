@@ -269,11 +269,11 @@ fn nothing_grows_with_the_number_of_runs() {
     assert_eq!(server.seen(), days.first_seen);
 }
 
-/// Reads as a service does, again and again, until a file is there; fails when a lock is waited for longer than
-/// 100 ms or an answer is not of one run.
+/// Reads as a service does, again and again, until a file is there; fails when a lock is waited for a second,
+/// half of what the publisher itself has to wait, or an answer is not of one run.
 fn reader(server: &Server, stop: &std::path::Path) -> Command {
     let mut command = server.psql();
-    command.env("PGOPTIONS", "-c lock_timeout=100ms");
+    command.env("PGOPTIONS", "-c lock_timeout=1s");
     let script = format!(
         "while [ ! -e {} ]; do echo \"SELECT 1 / (count(DISTINCT updated_at) = 1)::int FROM \
          (SELECT updated_at FROM graph_recs.recommendations WHERE user_id < 50 UNION ALL \
@@ -287,7 +287,7 @@ fn reader(server: &Server, stop: &std::path::Path) -> Command {
         .args(["-c", &psql])
         .arg("psql")
         .args(command.get_args());
-    shell.env("PGOPTIONS", "-c lock_timeout=100ms");
+    shell.env("PGOPTIONS", "-c lock_timeout=1s");
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     shell
 }
