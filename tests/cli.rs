@@ -1,6 +1,7 @@
 //! The command line: what is wrong usage, where options may come from, what the answers look like.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::{AS_OF, Outcome, Place, TABLES, golden, graph_recs, program, small_day};
 
@@ -317,4 +318,24 @@ fn a_model_folder_that_does_not_fit_is_refused() {
         place.run("other", &["--model", &shipped]).exits(0).run_id(),
         run_id
     );
+}
+
+#[test]
+fn one_program_is_three_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["graph-recs-scheduler", "graph-recs-executor"] {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_graph-recs"), &link).unwrap();
+        let outcome = Outcome::of(Command::new(&link).arg("--version"));
+        let said = outcome.exits(0).stdout.clone();
+        assert_eq!(said, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    // It says what is wrong with its folder before it waits for a scheduler.
+    let no_folder = folder.path().join("file");
+    std::fs::write(&no_folder, "").unwrap();
+    let mut executor = Command::new(folder.path().join("graph-recs-executor"));
+    executor.arg("--work-dir").arg(&no_folder);
+    Outcome::of(&mut executor)
+        .exits(1)
+        .says(&["--work-dir", "file cannot be written"]);
 }

@@ -1,6 +1,8 @@
 //! What the processes of a cluster have in common.
 
+use std::error::Error;
 use std::io;
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
@@ -47,6 +49,21 @@ impl ProcessOptions {
         match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).init(),
             LogFormat::Text => log.init(),
+        }
+    }
+}
+
+/// Ends a program as its work did, and says on standard error why when that was no good end.
+pub fn ended(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The one place where these programs speak of their end.
+            #[allow(clippy::print_stderr)]
+            {
+                eprintln!("{program}: {error}");
+            }
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,0 +1,72 @@
+//! `graph-recs-scheduler`: a Ballista scheduler that hands the pieces of a run to executors.
+//!
+//! Options are Ballista's own, with TLS beside them and with defaults that notice a lost executor within seconds.
+//! Without `--bind-host` it listens on the loopback address only: Ballista has no authentication.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::{Config, SchedulerConfig};
+use ballista_scheduler::scheduler_process::start_server;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use graph_recs_sql::cluster::process::{ProcessOptions, ended, runtime};
+use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
+use graph_recs_sql::cluster::{Codec, process_config};
+
+/// Hands the pieces of graph-recs runs to executors.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    ballista: Config,
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+/// The program, by the command line's options; comes back when it was told to stop, or could not go on.
+pub fn main() -> ExitCode {
+    ended("graph-recs-scheduler", run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let command = Options::command()
+        .name("graph-recs-scheduler")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Hands the pieces of graph-recs runs to executors")
+        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
+        .mut_arg("log_level_setting", |level| level.default_value("warn"))
+        .mut_arg("executor_timeout_seconds", |arg| arg.default_value("10"))
+        .mut_arg("expire_dead_executor_interval_seconds", |arg| {
+            arg.default_value("1")
+        });
+    let options = Options::from_arg_matches(&command.get_matches())?;
+    let filter = &options.ballista.log_level_setting;
+    options.process.start_log(filter);
+    runtime()?.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    let (mut ballista, tls) = (options.ballista, options.process.tls);
+    let mut address: SocketAddr =
+        format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;
+    // Executors send their results to the name that the scheduler tells them.
+    if ballista.external_host == "localhost"
+        && address.ip() != IpAddr::from([127, 0, 0, 1])
+        && !address.ip().is_unspecified()
+    {
+        ballista.external_host = address.ip().to_string();
+    }
+    let mut config: SchedulerConfig = ballista.try_into()?;
+    config = config.with_override_config_producer(Arc::new(process_config));
+    config.override_physical_codec = Some(Arc::new(Codec::relay()));
+    if tls.wanted() {
+        guard_ports(&tls, address.ip(), &[address.port()]).await?;
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+        config.override_create_grpc_client_endpoint = Some(Tunnels::new(&tls)?.endpoints());
+    }
+    let cluster = BallistaCluster::new_from_config(&config).await?;
+    start_server(cluster, address, Arc::new(config)).await?;
+    Ok(())
+}
