@@ -41,7 +41,6 @@ pub const PLANS: &[Plan] = plans![
     "reputation" / "user_reputations",
     "reputation" / "given_reputations",
     "reputation" / "reputation_scores",
-    "recommend" / "connections",
     "recommend" / "candidates",
     "recommend" / "seed",
     "recommend" / "recommendations",

@@ -155,17 +155,22 @@ pub fn join_in_partitions(context: &SessionContext) {
 /// A session with the same tables whose plans work in one partition, so that rows come in the order of the file that
 /// they are read from: for plans that only reshape an intermediate table that is in order already.
 pub fn in_file_order(context: &SessionContext) -> SessionContext {
-    let state = context.state();
-    let config = state
-        .config()
-        .clone()
-        .with_target_partitions(1)
-        .with_create_default_catalog_and_schema(false);
-    SessionContext::new_with_state(
-        SessionStateBuilder::new_from_existing(state)
-            .with_config(config)
-            .build(),
-    )
+    let config = context.copied_config().with_target_partitions(1);
+    with_config(context, config)
+}
+
+/// A session with the same tables that reads every file as a whole: one that is in order can then be divided among the
+/// threads by a key and stay in order.
+pub fn whole_files(context: &SessionContext) -> SessionContext {
+    let mut config = context.copied_config();
+    config.options_mut().optimizer.repartition_file_scans = false;
+    with_config(context, config)
+}
+
+fn with_config(context: &SessionContext, config: SessionConfig) -> SessionContext {
+    let builder = SessionStateBuilder::new_from_existing(context.state());
+    let config = config.with_create_default_catalog_and_schema(false);
+    SessionContext::new_with_state(builder.with_config(config).build())
 }
 
 /// Registers the day's sources as tables of schema `raw`.

@@ -85,7 +85,6 @@ impl Cluster {
                 .await?;
             self.table(&context, "suspended_users", &[suspended], false)
                 .await?;
-            self.define(&context, &["connections"]).await?;
             self.plan(&context, "candidates").await
         };
         let target = self.file("candidates", &piece, Form::Unordered);
@@ -132,7 +131,7 @@ impl Cluster {
                 .await?;
             self.table(&context, "candidates", candidates, false)
                 .await?;
-            self.define(&context, &["connections", "followed"]).await?;
+            self.define(&context, &["followed"]).await?;
             self.plan(&context, ranking).await
         };
         let target = self.file("ranking", &piece, Form::Intermediate);

@@ -35,13 +35,12 @@ impl Run {
         self.hold_suspended_users().await?;
         self.register_work("user_connections").await?;
         self.register_work("user_reputations").await?;
-        session::define(&self.context, "connections", &parameters).await?;
         bar.says("gathering candidates");
         session::hold(&self.context, "candidates", &parameters).await?;
-        session::hold(&self.context, "followed", &parameters).await?;
+        session::define(&self.context, "followed", &parameters).await?;
         bar.says("ranking second-degree connections");
         let ranked = session::query(
-            &self.context,
+            &session::whole_files(&self.context),
             &self.job.options.parameters.ranking,
             &parameters,
         )

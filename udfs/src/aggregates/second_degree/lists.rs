@@ -27,12 +27,81 @@ pub(super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
     ])
 });
 
-/// The lists of candidates of a batch.
+/// A column of lists, or of references to lists as `by_reference` makes them.
 #[derive(Debug)]
-pub(super) struct CandidateLists {
+struct Lists {
     lists: ListArray,
     /// Which list each row has, when they are given by reference; otherwise each row has its own.
     keys: Option<UInt32Array>,
+}
+
+impl Lists {
+    fn read(columns: &[ArrayRef], at: usize, name: &str) -> Result<Self> {
+        let referred = columns
+            .get(at)
+            .and_then(|column| column.as_any_dictionary_opt());
+        Ok(match referred {
+            Some(referred) => {
+                let keys = cast(referred.keys(), &DataType::UInt32)?;
+                Self {
+                    lists: lists(std::slice::from_ref(referred.values()), 0, name)?.clone(),
+                    keys: Some(keys.as_primitive::<UInt32Type>().clone()),
+                }
+            }
+            None => Self {
+                lists: lists(columns, at, name)?.clone(),
+                keys: None,
+            },
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.keys
+            .as_ref()
+            .map_or(self.lists.len(), |keys| keys.len())
+    }
+
+    /// Which list that row has; nothing for null.
+    fn key(&self, row: usize) -> Option<usize> {
+        match &self.keys {
+            None => Some(row),
+            Some(keys) => keys.is_valid(row).then(|| keys.value(row) as usize),
+        }
+        .filter(|&list| self.lists.is_valid(list))
+    }
+
+    /// Where the elements of that row's list are; nowhere for null.
+    fn range(&self, row: usize) -> Range<usize> {
+        let offsets: &OffsetBuffer<i32> = self.lists.offsets();
+        self.key(row).map_or(0..0, |list| {
+            offsets[list] as usize..offsets[list + 1] as usize
+        })
+    }
+
+    /// What they hold in bytes, an element having so many bits: not the lists that are only referred to, which others
+    /// hold too.
+    fn bytes(&self, element_bits: usize) -> usize {
+        match &self.keys {
+            None => spanned(&self.lists, element_bits),
+            Some(keys) => size_of_val(&keys.values()[..]),
+        }
+    }
+
+    /// Each row with a list of its own, of these elements.
+    fn each(&self, elements: ArrayRef) -> Result<ListArray> {
+        let nulls = self.lists.nulls().cloned();
+        let lists = list_array(self.lists.offsets().clone(), elements, nulls)?;
+        match &self.keys {
+            None => Ok(lists),
+            Some(keys) => Ok(take(&lists, keys, None)?.as_list().clone()),
+        }
+    }
+}
+
+/// The lists of candidates of a batch.
+#[derive(Debug)]
+pub(super) struct CandidateLists {
+    lists: Lists,
     ids: Int32Array,
     weights: Int64Array,
     preds: Int64Array,
@@ -47,25 +116,14 @@ impl CandidateLists {
         at: usize,
         filter: Option<&BooleanArray>,
     ) -> Result<Self> {
-        let referred = columns
-            .get(at)
-            .and_then(|column| column.as_any_dictionary_opt());
-        let (array, keys) = match referred {
-            Some(referred) => {
-                let keys = cast(referred.keys(), &DataType::UInt32)?;
-                let array = lists(std::slice::from_ref(referred.values()), 0, "candidates")?;
-                (array, Some(keys.as_primitive::<UInt32Type>().clone()))
-            }
-            None => (lists(columns, at, "candidates")?, None),
-        };
-        let elements = structs(array, "candidates")?;
+        let lists = Lists::read(columns, at, "candidates")?;
+        let elements = structs(&lists.lists, "candidates")?.clone();
         let columns = elements.columns();
         let suspended = columns.get(3).and_then(|column| column.as_boolean_opt());
         let suspended =
             suspended.ok_or_else(|| exec_datafusion_err!("{NAME}: suspended must be Boolean"))?;
         let this = Self {
-            lists: array.clone(),
-            keys,
+            lists,
             ids: numbers::<Int32Type>(columns, 0, "candidates.id")?.clone(),
             weights: numbers::<Int64Type>(columns, 1, "candidates.weight")?.clone(),
             preds: numbers::<Int64Type>(columns, 2, "candidates.pred")?.clone(),
@@ -75,40 +133,23 @@ impl CandidateLists {
             let unusable = |at: usize| {
                 elements.is_null(at) || this.ids.is_null(at) || this.weights.is_null(at)
             };
-            if (0..this.rows()).any(|row| selected(filter, row) && this.range(row).any(unusable)) {
+            let lists = &this.lists;
+            if (0..lists.rows()).any(|row| selected(filter, row) && lists.range(row).any(unusable))
+            {
                 return exec_err!("{NAME}: a candidate's id and weight must not be null");
             }
         }
         Ok(this)
     }
 
-    fn rows(&self) -> usize {
-        self.keys
-            .as_ref()
-            .map_or(self.lists.len(), |keys| keys.len())
-    }
-
-    /// Where the elements of that row's list are.
-    fn range(&self, row: usize) -> Range<usize> {
-        match &self.keys {
-            None => range(&self.lists, row),
-            Some(keys) if keys.is_valid(row) => range(&self.lists, keys.value(row) as usize),
-            Some(_) => 0..0,
-        }
-    }
-
-    /// What they hold in bytes: not the lists that are only referred to, which others hold too.
+    /// What they hold in bytes: ids, weights, reputations, and a bit each for suspended and two validities.
     fn bytes(&self) -> usize {
-        match &self.keys {
-            // Ids, weights, reputations, and a bit each for suspended and two validities.
-            None => spanned(&self.lists, 8 * (4 + 8 + 8) + 3),
-            Some(keys) => size_of_val(&keys.values()[..]),
-        }
+        self.lists.bytes(8 * (4 + 8 + 8) + 3)
     }
 
     /// The list of that row.
     pub(super) fn get(&self, row: usize) -> CandidateList<'_> {
-        let range = self.range(row);
+        let range = self.lists.range(row);
         CandidateList {
             ids: &self.ids.values()[range.clone()],
             weights: &self.weights.values()[range.clone()],
@@ -125,16 +166,8 @@ impl CandidateLists {
             Arc::new(self.preds.clone()),
             Arc::new(self.suspended.clone()),
         ];
-        let elements = Arc::new(struct_array(&CANDIDATE, columns)?);
-        let renamed = list_array(
-            self.lists.offsets().clone(),
-            elements,
-            self.lists.nulls().cloned(),
-        )?;
-        match &self.keys {
-            None => Ok(renamed),
-            Some(keys) => Ok(take(&renamed, keys, None)?.as_list().clone()),
-        }
+        self.lists
+            .each(Arc::new(struct_array(&CANDIDATE, columns)?))
     }
 }
 
@@ -148,6 +181,20 @@ pub(super) struct CandidateList<'a> {
 }
 
 impl CandidateList<'_> {
+    /// Asks for its beginning to be brought into the caches: lists lie anywhere in memory, so ranking waits for them
+    /// more than it computes.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.ids);
+        prefetch(self.weights);
+        prefetch(
+            self.all
+                .preds
+                .values()
+                .get(self.start..)
+                .unwrap_or_default(),
+        );
+    }
+
     /// The reputation of element `at`, in millionths.
     pub(super) fn pred(&self, at: usize) -> Option<i64> {
         let at = self.start + at;
@@ -164,47 +211,51 @@ impl CandidateList<'_> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn prefetch<T>(values: &[T]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a hint to the processor, for any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch<T>(_: &[T]) {}
+
 /// The lists of followed users of a batch.
 #[derive(Debug)]
 pub(super) struct FollowedLists {
-    lists: ListArray,
+    lists: Lists,
     ids: Int32Array,
 }
 
 impl FollowedLists {
-    /// Reads lists of ids; fails where an id in use is null.
+    /// Reads lists of ids, or references to such lists; fails where an id in use is null.
     pub(super) fn read(
         columns: &[ArrayRef],
         at: usize,
         filter: Option<&BooleanArray>,
     ) -> Result<Self> {
-        let array = lists(columns, at, "followed")?;
-        let ids = numbers::<Int32Type>(std::slice::from_ref(array.values()), 0, "followed")?;
-        let holds_null = |row: usize| range(array, row).any(|at| ids.is_null(at));
+        let lists = Lists::read(columns, at, "followed")?;
+        let ids = std::slice::from_ref(lists.lists.values());
+        let ids = numbers::<Int32Type>(ids, 0, "followed")?.clone();
+        let holds_null = |row: usize| lists.range(row).any(|at| ids.is_null(at));
         if ids.null_count() > 0
-            && (0..array.len()).any(|row| selected(filter, row) && holds_null(row))
+            && (0..lists.rows()).any(|row| selected(filter, row) && holds_null(row))
         {
             return exec_err!("{NAME}: a followed id must not be null");
         }
-        Ok(Self {
-            lists: array.clone(),
-            ids: ids.clone(),
-        })
+        Ok(Self { lists, ids })
     }
 
     /// The list of that row; empty for null.
     pub(super) fn get(&self, row: usize) -> &[i32] {
-        &self.ids.values()[range(&self.lists, row)]
+        &self.ids.values()[self.lists.range(row)]
     }
-}
 
-/// Where the elements of a list are; none for null.
-fn range(lists: &ListArray, row: usize) -> Range<usize> {
-    if lists.is_null(row) {
-        return 0..0;
+    /// Each row with a list of its own.
+    pub(super) fn owned(&self) -> Result<ListArray> {
+        self.lists.each(Arc::new(self.ids.clone()))
     }
-    let offsets: &OffsetBuffer<i32> = lists.offsets();
-    offsets[row] as usize..offsets[row + 1] as usize
 }
 
 /// The part of the buffers that these lists refer to, in bytes. Slices of one large array each count for their share.
@@ -269,23 +320,36 @@ impl Held<CandidateLists> {
         rows: impl Iterator<Item = (usize, usize, i32)>,
     ) -> Result<()> {
         let bytes = lists.bytes();
-        self.push(lists, bytes, |lists, row| lists.range(row).is_empty(), rows)
+        self.push(
+            lists,
+            bytes,
+            |lists, row| lists.lists.range(row).is_empty(),
+            rows,
+        )
     }
 }
 
 impl Held<FollowedLists> {
-    /// Keeps the lists of `(row, group)`, leaving out those without elements.
+    /// Keeps the lists of `(row, group)`, leaving out those without elements, and a list that the row before referred
+    /// to for the same group.
     pub(super) fn hold(
         &mut self,
         lists: FollowedLists,
         rows: impl Iterator<Item = (usize, usize)>,
     ) -> Result<()> {
-        let bytes = spanned(&lists.lists, 8 * 4);
-        let rows = rows.map(|(row, group)| (row, group, 0));
+        let bytes = lists.lists.bytes(8 * 4);
+        let keys: Vec<(usize, usize, Option<usize>)> = rows
+            .map(|(row, group)| (row, group, lists.lists.key(row)))
+            .collect();
+        let mut before = None;
+        let rows = keys.into_iter().filter_map(|(row, group, list)| {
+            let known = before.replace((group, list)) == Some((group, list));
+            (!known).then_some((row, group, 0))
+        });
         self.push(
             lists,
             bytes,
-            |lists, row| range(&lists.lists, row).is_empty(),
+            |lists, row| lists.lists.range(row).is_empty(),
             rows,
         )
     }

@@ -37,9 +37,10 @@ const NAME: &str = "second_degree";
 /// BOOLEAN>>, followed LIST<INT>, k BIGINT, min_pred BIGINT)`, grouped by `user_id`.
 ///
 /// A row is a connection `reason_id` of the user, with its own connections as `candidates` (null or empty: none), or a
-/// reference to them as `by_reference` makes it; it occurs once per user. The fields of a candidate count by position; `weight` is in seconds, `pred` its reputation in
-/// millionths or null, a null `suspended` is false. The user follows the union of all `followed` lists of its rows, of
-/// which any may be null. `k` and `min_pred` are constants. Nothing else may be null.
+/// reference to them as `by_reference` makes it; it occurs once per user. The fields of a candidate count by position;
+/// `weight` is in seconds, `pred` its reputation in millionths or null, a null `suspended` is false. The user follows the
+/// union of all `followed` lists of its rows, or of those that these refer to; any may be null. `k` and `min_pred` are
+/// constants. Nothing else may be null.
 ///
 /// Gives `STRUCT<recommendations LIST<STRUCT<rec_id INT, score DECIMAL(38,0), reasons LIST<STRUCT<reason_id INT, weight
 /// BIGINT>>>>, tallies STRUCT<candidates, self, followed, suspended, without_score, low_reputation, beyond_limit,
@@ -174,6 +175,9 @@ fn candidates_type(given: &DataType) -> Result<DataType> {
 fn followed_type(given: &DataType) -> Result<DataType> {
     match given {
         DataType::List(item) if item.data_type() == &DataType::Int32 => Ok(given.clone()),
+        DataType::Dictionary(_, list) if matches!(list.as_ref(), DataType::List(item) if item.data_type() == &DataType::Int32) => {
+            Ok(given.clone())
+        }
         DataType::List(item) if item.data_type().is_integer() => Ok(list_of(DataType::Int32)),
         DataType::Null => Ok(list_of(DataType::Int32)),
         other => plan_err!("{NAME}: the argument followed must be a List of Int32, not {other}"),
@@ -396,12 +400,7 @@ impl GroupsAccumulator for Recommendations {
         let user_ids: Int32Array = (0..rows)
             .map(|row| selected(filter, row).then(|| arguments.user_ids.value(row)))
             .collect();
-        let followed = lists(values, 3, "followed")?;
-        let followed = list_array(
-            followed.offsets().clone(),
-            Arc::clone(followed.values()),
-            followed.nulls().cloned(),
-        )?;
+        let followed = arguments.followed.owned()?;
         Ok(vec![
             Arc::new(user_ids),
             Arc::new(each.lists(Arc::new(paths))?),

@@ -7,6 +7,9 @@ use datafusion::common::Result;
 use super::lists::CandidateList;
 use super::table::{Marks, Table, hash};
 
+/// How many lists of candidates are fetched ahead.
+const AHEAD: usize = 3;
+
 /// How many distinct candidates there were and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tallies {
@@ -59,7 +62,10 @@ impl Ranking {
         for &id in followed.iter().copied().flatten() {
             self.table.mark(id, Marks::FOLLOWED);
         }
-        for Paths { candidates, .. } in paths {
+        for (place, Paths { candidates, .. }) in paths.iter().enumerate() {
+            if let Some(ahead) = paths.get(place + AHEAD) {
+                ahead.candidates.prefetch();
+            }
             for (at, (&id, &weight)) in candidates.ids.iter().zip(candidates.weights).enumerate() {
                 self.table
                     .add_path(id, weight, candidates.pred(at), candidates.suspended(at))?;

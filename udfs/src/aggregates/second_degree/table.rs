@@ -83,6 +83,7 @@ impl Table {
     }
 
     /// The entry of `id`, new if need be.
+    #[inline]
     fn entry(&mut self, id: i32) -> &mut Candidate {
         // The product's upper bits are the good ones.
         let mut slot = (hash(id) >> (self.mask.leading_zeros() - (usize::BITS - 32))) as usize;
@@ -113,6 +114,7 @@ impl Table {
     }
 
     /// Adds a path to `id`. Should its paths disagree, the greatest reputation counts, and a suspension.
+    #[inline]
     pub(super) fn add_path(
         &mut self,
         id: i32,
