@@ -339,3 +339,21 @@ fn one_program_is_three_by_its_name() {
         .exits(1)
         .says(&["--work-dir", "file cannot be written"]);
 }
+
+#[test]
+fn the_shell_takes_its_commands_from_a_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    fs::write(
+        &script,
+        "\\d\n-- as a table\n\\format csv\nSELECT 1 AS one;\n\\q\nSELECT 2 AS two;\n",
+    )
+    .unwrap();
+    let mut shell = program();
+    let golden = golden("input");
+    shell.args(["sql", "--as-of", AS_OF, "--input"]).arg(golden);
+    shell.stdin(fs::File::open(&script).unwrap());
+    let said = Outcome::of(&mut shell).exits(0).stdout;
+    assert!(said.contains("raw.follows"), "{said}");
+    assert!(said.ends_with("one\n1\n"), "{said}");
+}

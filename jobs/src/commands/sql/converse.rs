@@ -1,5 +1,6 @@
 //! The prompt.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -33,11 +34,7 @@ pub async fn run(context: &SessionContext, format: Format) -> Result<()> {
         let _ = editor.load_history(file);
     }
     say_line!("Statements end with a semicolon; \\d lists the tables, \\? more, \\q leaves.");
-    let mut shell = Shell {
-        context,
-        format,
-        timing: true,
-    };
+    let mut shell = Shell::new(context, format, true);
     let mut statement = String::new();
     loop {
         let prompt = if statement.is_empty() {
@@ -58,13 +55,15 @@ pub async fn run(context: &SessionContext, format: Format) -> Result<()> {
         if statement.is_empty() && trimmed.is_empty() {
             continue;
         }
-        if statement.is_empty() && matches!(trimmed, "\\q" | "exit" | "quit") {
+        if statement.is_empty() && matches!(trimmed, "exit" | "quit") {
             break;
         }
         if statement.is_empty() && trimmed.starts_with('\\') {
             editor.add_history_entry(trimmed)?;
-            shell.command(trimmed).await;
-            continue;
+            match shell.command(trimmed).await {
+                ControlFlow::Continue(()) => continue,
+                ControlFlow::Break(()) => break,
+            }
         }
         statement.push_str(&line);
         statement.push('\n');
@@ -83,10 +82,22 @@ pub async fn run(context: &SessionContext, format: Format) -> Result<()> {
     Ok(())
 }
 
-struct Shell<'a> {
+/// What answers, and how.
+pub struct Shell<'a> {
     context: &'a SessionContext,
-    format: Format,
+    pub format: Format,
     timing: bool,
+}
+
+impl<'a> Shell<'a> {
+    /// Over the tables of `context`.
+    pub fn new(context: &'a SessionContext, format: Format, timing: bool) -> Self {
+        Self {
+            context,
+            format,
+            timing,
+        }
+    }
 }
 
 impl Shell<'_> {
@@ -104,10 +115,12 @@ impl Shell<'_> {
         }
     }
 
-    async fn command(&mut self, line: &str) {
+    /// Does what a line that begins with a backslash says; breaks off at `\q`.
+    pub async fn command(&mut self, line: &str) -> ControlFlow<()> {
         let (command, argument) = line.split_once(' ').unwrap_or((line, ""));
         let argument = argument.trim().trim_end_matches(';');
         match (command, argument) {
+            ("\\q", _) => return ControlFlow::Break(()),
             ("\\d", "") => self.list(),
             ("\\d", name) => self.columns(name).await,
             ("\\df", _) => self.functions(),
@@ -121,6 +134,7 @@ impl Shell<'_> {
             },
             _ => say_line!("{HELP}"),
         }
+        ControlFlow::Continue(())
     }
 
     fn list(&self) {

@@ -12,6 +12,7 @@ use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionContext;
 
 use crate::cli::{Format, SqlOptions};
+use converse::Shell;
 use graph_recs_serve::refusal::Refusal;
 
 /// Answers the statements of the command line, a file, standard input, or a person.
@@ -32,8 +33,13 @@ pub async fn run(options: SqlOptions) -> Result<()> {
     };
     match text {
         Some(text) => {
+            let mut shell = Shell::new(&context, options.format, false);
             for statement in statements(&text) {
-                answer(&context, &statement, options.format).await?;
+                if !statement.starts_with('\\') {
+                    answer(&context, &statement, shell.format).await?;
+                } else if shell.command(&statement).await.is_break() {
+                    break;
+                }
             }
             Ok(())
         }
@@ -74,7 +80,8 @@ fn excerpt(sql: &str, (line, column): (u64, u64)) -> Option<String> {
     Some(format!("{text}\n{space}^"))
 }
 
-/// Cuts a text into statements at semicolons outside of quotes and comments.
+/// Cuts a text into statements at semicolons outside of quotes and comments. A line that begins with a backslash where a
+/// statement could begin is a command to the shell, and stands for itself.
 fn statements(text: &str) -> Vec<String> {
     let mut found = vec![String::new()];
     let mut characters = text.chars().peekable();
@@ -91,21 +98,30 @@ fn statements(text: &str) -> Vec<String> {
                 found.push(String::new());
                 continue;
             }
+            (None, '\\') if found.last().is_some_and(|last| blank(last)) => {
+                let line: String =
+                    std::iter::from_fn(|| characters.next_if(|next| *next != '\n')).collect();
+                found.pop();
+                found.push(format!("\\{}", line.trim_end()));
+                found.push(String::new());
+                continue;
+            }
             (None, _) => {}
         }
         if let Some(statement) = found.last_mut() {
             statement.push(character);
         }
     }
-    let blank = |statement: &String| {
-        statement
-            .lines()
-            .all(|line| line.trim().is_empty() || line.trim_start().starts_with("--"))
-    };
     found
         .into_iter()
         .filter(|statement| !blank(statement))
         .collect()
+}
+
+/// Whether there is nothing but comments in it.
+fn blank(statement: &str) -> bool {
+    let mut lines = statement.lines().map(str::trim_start);
+    lines.all(|line| line.is_empty() || line.starts_with("--"))
 }
 
 #[cfg(test)]
@@ -119,6 +135,10 @@ mod tests {
             ["SELECT ';' ", " SELECT \"a;b\""]
         );
         assert_eq!(statements("  \n-- nothing\n"), Vec::<String>::new());
+        assert_eq!(
+            statements("\\d\n-- all\n\\format csv \nSELECT\n'\\d'; \\q"),
+            ["\\d", "\\format csv", "SELECT\n'\\d'", "\\q"]
+        );
     }
 
     #[test]
