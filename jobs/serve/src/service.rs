@@ -146,6 +146,7 @@ impl Service {
         let remote = parts.remote;
         let elsewhere = remote.map(|remote| Arc::new(Elsewhere::new(remote, &state)));
         describe::register(&mut state, &described)?;
+        dialect::register(&mut state)?;
         let config = state.config_mut();
         config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().execution.time_zone = Some("UTC".into());

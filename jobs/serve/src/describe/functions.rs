@@ -134,7 +134,6 @@ pub fn register(registry: &mut dyn FunctionRegistry, described: &Arc<Described>)
     }
     registry.register_udf(Arc::new(ScalarUDF::from(super::texts::Format::new())))?;
     registry.register_udf(Arc::new(ScalarUDF::from(super::texts::ParseIdent::new())))?;
-    registry.register_udf(Arc::new(ScalarUDF::from(super::texts::LikeEscape::new())))?;
     registry.register_udf(Arc::new(ScalarUDF::from(super::lists::Numbered::new())))?;
     let named: [(&'static str, Look); 9] = [
         ("pg_table_is_visible", Look::Visible),

@@ -1,11 +1,11 @@
-//! `format`, `parse_ident` and `like_escape` of PostgreSQL, which names and patterns are taken apart and put together with.
+//! PostgreSQL's `format` and `parse_ident`, which tools take names apart and put them together with.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, ListBuilder, StringBuilder};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -152,76 +152,4 @@ fn parts(name: &str) -> Vec<Option<String>> {
         }
     }
     parts.into_iter().map(Some).collect()
-}
-
-/// `like_escape(pattern, escape)`: a pattern of LIKE that escapes by the backslash, of one that escapes by another sign
-/// (by none if it is empty).
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct LikeEscape {
-    signature: Signature,
-}
-
-impl LikeEscape {
-    /// The function.
-    pub fn new() -> Self {
-        Self {
-            signature: Signature::uniform(2, vec![DataType::Utf8], Volatility::Immutable),
-        }
-    }
-}
-
-fn by_backslash(pattern: &str, escape: &str) -> Result<String> {
-    let mut signs = escape.chars();
-    let (sign, None) = (signs.next(), signs.next()) else {
-        return exec_err!("ESCAPE takes one sign or none, not {escape:?}");
-    };
-    let mut result = String::with_capacity(pattern.len() + 2);
-    let mut signs = pattern.chars();
-    while let Some(next) = signs.next() {
-        if Some(next) == sign {
-            let Some(escaped) = signs.next() else {
-                return exec_err!("the pattern {pattern:?} ends with its escape sign");
-            };
-            result.push('\\');
-            result.push(escaped);
-        } else {
-            if next == '\\' {
-                result.push('\\');
-            }
-            result.push(next);
-        }
-    }
-    Ok(result)
-}
-
-impl ScalarUDFImpl for LikeEscape {
-    fn name(&self) -> &str {
-        "like_escape"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let columns = texts(&args)?;
-        let [patterns, escapes] = columns.as_slice() else {
-            return exec_err!("like_escape takes a pattern and a sign");
-        };
-        let mut result = StringBuilder::new();
-        let escapes = escapes.as_string::<i32>();
-        for (pattern, escape) in patterns.as_string::<i32>().iter().zip(escapes) {
-            match (pattern, escape) {
-                (Some(pattern), Some(escape)) => {
-                    result.append_value(by_backslash(pattern, escape)?)
-                }
-                _ => result.append_null(),
-            }
-        }
-        Ok(ColumnarValue::Array(Arc::new(result.finish())))
-    }
 }

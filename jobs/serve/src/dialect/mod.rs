@@ -5,6 +5,7 @@
 //! are answered by no rows, whatever else they say.
 
 mod empty;
+mod functions;
 mod lists;
 mod phrases;
 #[cfg(test)]
@@ -20,9 +21,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::describe::Described;
+pub use functions::register;
+
 use empty::{aggregates, reads_nothing, without_rows};
 use lists::{array_of, literal_list};
-use phrases::{join_by_name, last_word, one_row, read_flag, read_format, reads_catalog};
+use phrases::{
+    is_interval, join_by_name, last_word, one_row, read_flag, read_format, reads_catalog,
+};
 pub use types::names;
 use types::{operator, own_type, plain_type};
 
@@ -72,7 +77,11 @@ fn name(words: &[&str]) -> ObjectName {
 }
 
 fn text(value: impl Into<String>) -> Expr {
-    Expr::value(Value::SingleQuotedString(value.into()))
+    Expr::value(text_value(value))
+}
+
+fn text_value(value: impl Into<String>) -> Value {
+    Value::SingleQuotedString(value.into())
 }
 
 fn number(value: i32) -> Expr {
@@ -392,7 +401,25 @@ impl VisitorMut for Rewriter<'_> {
                     }
                 }
             }
+            Expr::TypedString(typed)
+                if matches!(typed.data_type, DataType::Timestamp(..))
+                    && typed.value.value == text_value("epoch") =>
+            {
+                typed.value.value = text_value("1970-01-01 00:00:00");
+            }
             Expr::Collate { expr: operand, .. } => *expr = (**operand).clone(),
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Multiply,
+                right,
+            } if is_interval(left) || is_interval(right) => {
+                let (number, interval) = match is_interval(left) {
+                    true => (right, left),
+                    false => (left, right),
+                };
+                let arguments = vec![(**number).clone(), (**interval).clone()];
+                *expr = call("interval_times", arguments);
+            }
             Expr::BinaryOp { left, op, right } => {
                 join_by_name(left, right);
                 join_by_name(right, left);

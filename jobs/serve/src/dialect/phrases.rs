@@ -1,8 +1,8 @@
 //! Single phrases of PostgreSQL's, said in DataFusion's way.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select, SelectItem,
-    TableFactor, Value,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select,
+    SelectItem, TableFactor, Value,
 };
 
 use super::{call, words};
@@ -88,5 +88,15 @@ pub fn read_flag(column: &Expr, value: &mut Expr) {
         && ["t", "f", "true", "false"].contains(&sign.as_str())
     {
         *value = Expr::value(Value::Boolean(sign.starts_with('t')));
+    }
+}
+
+/// Whether it is said to be an interval: `INTERVAL '1 day'`, `'1 day'::interval`.
+pub fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) => true,
+        Expr::Nested(inner) => is_interval(inner),
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Interval { .. }),
+        _ => false,
     }
 }

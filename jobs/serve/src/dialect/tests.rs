@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use graph_recs_sql::catalog::CatalogModel;
 
 use super::rewrite;
-use crate::describe::{Described, register};
+use crate::describe::{self, Described};
 
 const FRUITS: &str =
     "(VALUES (1, 'fig'), (1, 'apple'), (2, 'pear'), (2, 'fig')) AS fruits (basket, fruit)";
@@ -27,7 +27,8 @@ async fn ask(statement: &str) -> Result<Vec<String>, String> {
     config.options_mut().sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let builder = SessionStateBuilder::new().with_default_features();
     let mut state = builder.with_config(config).build();
-    register(&mut state, &described).unwrap();
+    describe::register(&mut state, &described).unwrap();
+    super::register(&mut state).unwrap();
     let statement = statement.replace("fruits", FRUITS);
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, &statement).unwrap();
     let mut statement = statements.remove(0);
@@ -169,4 +170,21 @@ async fn tables_without_rows_take_no_more_than_their_own() {
         ("SELECT (SELECT coalesce(count(*), 0) + 1 FROM fruits)", &["5"]),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn intervals_so_many_times() {
+    answers(&[
+        (
+            "SELECT CAST(timestamp 'epoch' + basket * interval '1 second' AS VARCHAR) FROM fruits WHERE fruit = 'pear'",
+            &["1970-01-01T00:00:02"],
+        ),
+        (
+            "SELECT CAST(timestamp '2024-01-31' + interval '1 month' * 2 AS VARCHAR), \
+                    CAST(timestamp '2024-01-01' - 1.5 * '1 day'::interval AS VARCHAR)",
+            &["2024-03-31T00:00:00|2023-12-30T12:00:00"],
+        ),
+    ])
+    .await;
+    assert!(ask("SELECT 1e12 * interval '1 month'").await.is_err());
 }
