@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(statements("  \n-- nothing\n"), Vec::<String>::new());
         assert_eq!(
             statements("\\d\n-- all\n\\format csv \nSELECT\n'\\d'; \\q"),
-            ["\\d", "\\format csv", "SELECT\n'\\d'", "\\q"]
+            ["\\d", "\\format csv", "\nSELECT\n'\\d'", "\\q"]
         );
     }
 
