@@ -371,7 +371,8 @@ impl VisitorMut for Rewriter<'_> {
                     ["array_upper"] => {
                         function.name = name(&["array_length"]);
                         let length = cast(expr.clone(), DataType::BigInt(None));
-                        *expr = call("nullif", vec![length, number(0)]);
+                        let length = call("nullif", vec![length, number(0)]);
+                        *expr = cast(length, DataType::BigInt(None));
                     }
                     ["_pg_expandarray"] => {
                         function.name = name(&["pg_numbered"]);
@@ -384,7 +385,8 @@ impl VisitorMut for Rewriter<'_> {
                         function.name = name(&["array_length"]);
                         let length = call("coalesce", vec![expr.clone(), number(0)]);
                         let first = call("least", vec![length, number(1)]);
-                        *expr = call("nullif", vec![first, number(0)]);
+                        let first = call("nullif", vec![first, number(0)]);
+                        *expr = cast(first, DataType::BigInt(None));
                     }
                     _ => {}
                 }

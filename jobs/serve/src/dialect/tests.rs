@@ -151,6 +151,10 @@ async fn bounds_of_lists() {
             &["1|2"],
         ),
         (
+            "SELECT unnest(generate_series(array_lower(l, 1), array_upper(l, 1))) FROM (SELECT ARRAY[7, 8] AS l)",
+            &["1", "2"],
+        ),
+        (
             "SELECT array_lower(l, 1) IS NULL, array_upper(l, 1) IS NULL \
              FROM (SELECT ARRAY(SELECT fruit FROM fruits WHERE basket = 9) AS l)",
             &["true|true"],
