@@ -128,7 +128,8 @@ def tokenized(body: str, description: str) -> list[int]:
     return [vocabulary[token] for token in tokens][-spec["max_tokens"] :]
 
 
-def documents() -> list[list[int]]:
+def documents() -> tuple[list[list[int]], int]:
+    """The tokens of each document, and how many characters they were made from."""
     if options.texts.endswith(".parquet"):
         import pyarrow.parquet
 
@@ -136,20 +137,21 @@ def documents() -> list[list[int]]:
         pairs = zip(*(column.to_pylist() for column in table.columns))
     else:
         pairs = ((line.rstrip("\n"), "") for line in open(options.texts, newline="\n"))
-    found, count = [], 0
+    found, count, characters = [], 0, 0
     for body, description in pairs:
         found.append(tokenized(body or "", description or ""))
         count += len(found[-1])
+        characters += len(body or "") + len(description or "")
         if count >= options.most_tokens:
             break
-    return found
+    return found, characters
 
 
 settings = onnxruntime.SessionOptions()
 settings.intra_op_num_threads = options.threads
 settings.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(graph(), settings, providers=["CPUExecutionProvider"])
-tokens = documents()
+tokens, characters = documents()
 least = max(spec["widths"])
 order = sorted((index for index, document in enumerate(tokens) if document), key=lambda index: len(tokens[index]))
 batches = []
@@ -171,4 +173,4 @@ with open(options.out, "w") as file:
     file.writelines(f"{probability:.7f}\n" for probability in probabilities)
 count = sum(map(len, tokens))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({"engine": f"onnxruntime {onnxruntime.__version__} {options.form}", "documents": len(tokens), "tokens": count, "seconds": seconds, "tokens_a_second": count / seconds, "peak_mib": peak}))
+print(json.dumps({"engine": f"onnxruntime {onnxruntime.__version__} {options.form}", "documents": len(tokens), "characters": characters, "tokens": count, "seconds": seconds, "tokens_a_second": count / seconds, "peak_mib": peak}))
