@@ -40,8 +40,9 @@ pub fn main() -> ExitCode {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(until_stopped(cli.command));
-            // Work that was given up must not keep the process.
-            runtime.shutdown_background();
+            // Work that was given up must not keep the process. Nor are threads let go of one by one: glibc before 2.38
+            // may crash in that when one of them ends at the same moment (its bug 19951).
+            std::mem::forget(runtime);
             result
         }
         Err(error) => Err(error.into()),

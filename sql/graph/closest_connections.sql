@@ -2,7 +2,7 @@
 -- in: user_connections    grain: user, closest connection    key: user_id, closest_connection
 -- order: that of user_connections, by user_id; run in one partition
 SELECT user_id, connection['id'] AS closest_connection,
-       CAST(ratio(connection['weight'], $lookback_seconds) AS DECIMAL(18, 8)) AS weight,
+       ratio(connection['weight'], $lookback_seconds) AS weight,
        CAST(rank AS INT) AS rank
 FROM (
     SELECT user_id, unnest(connections) AS connection,

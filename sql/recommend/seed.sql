@@ -4,7 +4,8 @@
 -- more than one at a time. Lists are joined by reference: a user's own serves all its rows, a candidates' list all who
 -- are close to its user.
 -- in: user_connections, candidates, followed    grain: user
-SELECT user_id, second['recommendations'] AS recommendations, second['tallies'] AS tallies
+SELECT user_id, second['recommendations'] AS recommendations, second['reasons'] AS reasons,
+       second['tallies'] AS tallies
 FROM (
     SELECT edges.user_id,
            second_degree(edges.user_id, edges.closest_connection, candidates.candidates, edges.followed,

@@ -7,7 +7,9 @@
 pub mod catalog;
 pub mod cluster;
 pub mod input;
+mod memory;
 pub mod models;
+mod one_stage;
 pub mod parameters;
 pub mod parquet;
 pub mod plans;

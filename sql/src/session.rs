@@ -10,7 +10,7 @@ use datafusion::catalog::{MemTable, Session};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -21,6 +21,8 @@ use tokio::sync::OnceCell;
 
 use crate::cluster::Stores;
 use crate::input::Input;
+use crate::memory::Shares;
+use crate::one_stage::OneStage;
 use crate::plans::{Plan, plan};
 
 /// What a session is built from.
@@ -55,7 +57,7 @@ impl Engine {
             RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(Stores::default()));
         if let Some(bytes) = self.memory_limit {
             let consumers_named = std::num::NonZeroUsize::MIN.saturating_add(4);
-            let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), consumers_named);
+            let pool = TrackConsumersPool::new(Shares::new(bytes), consumers_named);
             runtime = runtime.with_memory_pool(Arc::new(pool));
         }
         if let Some(folder) = &self.spill_folder {
@@ -63,7 +65,13 @@ impl Engine {
             runtime =
                 runtime.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
         }
-        let context = SessionContext::new_with_config_rt(self.config(), runtime.build_arc()?);
+        let state = SessionStateBuilder::new()
+            .with_config(self.config())
+            .with_runtime_env(runtime.build_arc()?)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(OneStage))
+            .build();
+        let context = SessionContext::new_with_state(state);
         register_functions(&mut *context.state_ref().write(), &model)?;
         Ok(context)
     }

@@ -14,8 +14,10 @@ use datafusion::logical_expr::{
 const SECONDS_A_DAY: i64 = 86_400;
 /// Places after the point of weights and scores.
 const SCALE: i8 = 8;
-const UNIT: i128 = 100_000_000;
-const PRECISION: u8 = 20;
+const UNIT: u64 = 100_000_000;
+/// Digits of weights, and of scores.
+const PRECISION: u8 = 18;
+const WIDE_PRECISION: u8 = 20;
 
 /// `week_of(seconds, anchor_day) -> BIGINT`: the week `k` whose days are `7(k-1)+1 … 7k` after the anchor.
 ///
@@ -71,9 +73,10 @@ impl ScalarUDFImpl for WeekOf {
     }
 }
 
-/// `ratio(numerator, denominator) -> DECIMAL(20, 8)`: the quotient of two integers, rounded half away from zero.
+/// `ratio(numerator, denominator)`: the quotient of two integers, rounded half away from zero.
 ///
-/// Numerators may be BIGINT or DECIMAL(p, 0); the denominator is a positive BIGINT.
+/// The denominator is a positive BIGINT. A BIGINT as numerator gives DECIMAL(18, 8), a DECIMAL(p, 0) gives DECIMAL(20, 8);
+/// what doesn't fit is an error.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Ratio {
     signature: Signature,
@@ -103,42 +106,109 @@ impl ScalarUDFImpl for Ratio {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Decimal128(PRECISION, SCALE))
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        let wide = matches!(given.first(), Some(DataType::Decimal128(..)));
+        let precision = if wide { WIDE_PRECISION } else { PRECISION };
+        Ok(DataType::Decimal128(precision, SCALE))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let precision = match args.return_type() {
+            DataType::Decimal128(precision, _) => *precision,
+            other => return exec_err!("ratio: {other} is no decimal"),
+        };
+        let most = 10u128.pow(u32::from(precision)) - 1;
         let [numerators, denominators] = take_args(&args)?;
-        let whole = DataType::Decimal128(38, 0);
-        let (numerators, denominators) = (cast(&numerators, &whole)?, cast(&denominators, &whole)?);
-        let numerators = numerators.as_primitive::<Decimal128Type>();
-        let denominators = denominators.as_primitive::<Decimal128Type>();
-        let mut quotients = Decimal128Array::builder(numerators.len());
-        for (numerator, denominator) in numerators.iter().zip(denominators.iter()) {
-            quotients.append_option(match (numerator, denominator) {
-                (Some(numerator), Some(denominator)) => Some(quotient(numerator, denominator)?),
-                _ => None,
-            });
-        }
-        let quotients = quotients
-            .finish()
-            .with_precision_and_scale(PRECISION, SCALE)?;
+        let denominators = cast(&denominators, &DataType::Int64)?;
+        let denominators = denominators.as_primitive::<Int64Type>().iter();
+        let quotients = match numerators.as_primitive_opt::<Int64Type>() {
+            Some(numerators) => {
+                let numerators = numerators.iter();
+                quotients(numerators.map(|n| n.map(i128::from)), denominators, most)
+            }
+            None => {
+                let numerators = cast(&numerators, &DataType::Decimal128(38, 0))?;
+                quotients(
+                    numerators.as_primitive::<Decimal128Type>().iter(),
+                    denominators,
+                    most,
+                )
+            }
+        }?;
+        let quotients = quotients.with_data_type(DataType::Decimal128(precision, SCALE));
         Ok(ColumnarValue::Array(Arc::new(quotients)))
     }
 }
 
-fn quotient(numerator: i128, denominator: i128) -> Result<i128> {
-    if denominator <= 0 {
-        return exec_err!("ratio: the denominator must be positive, not {denominator}");
+/// Quotients in units of the last place, `most` of them at most.
+fn quotients(
+    numerators: impl Iterator<Item = Option<i128>>,
+    denominators: impl Iterator<Item = Option<i64>>,
+    most: u128,
+) -> Result<Decimal128Array> {
+    // Nearly always one denominator for all.
+    let mut by: Option<(i64, Denominator)> = None;
+    let mut quotient = |numerator: i128, denominator: i64| -> Result<i128> {
+        let by = match &by {
+            Some((known, by)) if *known == denominator => by,
+            _ => &by.insert((denominator, Denominator::new(denominator)?)).1,
+        };
+        by.divide(numerator, most).ok_or_else(|| {
+            exec_datafusion_err!(
+                "ratio: {numerator} / {denominator} does not fit {} digits, {SCALE} of them after the point",
+                most.ilog10() + 1
+            )
+        })
+    };
+    numerators
+        .zip(denominators)
+        .map(|pair| match pair {
+            (Some(numerator), Some(denominator)) => quotient(numerator, denominator).map(Some),
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// What numerators are multiplied with and divided by, in the lowest terms, for quotients in units of the last place.
+struct Denominator {
+    multiply: u64,
+    divide: u64,
+}
+
+impl Denominator {
+    fn new(denominator: i64) -> Result<Self> {
+        if denominator <= 0 {
+            return exec_err!("ratio: the denominator must be positive, not {denominator}");
+        }
+        let denominator = denominator.unsigned_abs();
+        // Euclid's algorithm.
+        let (mut divisor, mut rest) = (denominator, UNIT);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        Ok(Self {
+            multiply: UNIT / divisor,
+            divide: denominator / divisor,
+        })
     }
-    let scaled = numerator.checked_mul(2 * UNIT).ok_or_else(|| {
-        exec_datafusion_err!("ratio: {numerator} / {denominator} does not fit DECIMAL(20, 8)")
-    })?;
-    let rounded = (scaled.abs() + denominator) / (2 * denominator) * scaled.signum();
-    if rounded.abs() >= 10i128.pow(u32::from(PRECISION)) {
-        return exec_err!("ratio: {numerator} / {denominator} does not fit DECIMAL(20, 8)");
+
+    /// The quotient in units of the last place; nothing when it is more than `most` of them.
+    fn divide(&self, numerator: i128, most: u128) -> Option<i128> {
+        let (size, below) = (numerator.unsigned_abs(), 2 * self.divide);
+        // Dividing 64 bits is several times as fast.
+        let small = u64::try_from(size)
+            .ok()
+            .and_then(|size| size.checked_mul(2 * self.multiply))
+            .and_then(|doubled| doubled.checked_add(self.divide));
+        let rounded = match small {
+            Some(above) => u128::from(above / below),
+            None => {
+                let doubled = size.checked_mul(u128::from(2 * self.multiply))?;
+                doubled.checked_add(u128::from(self.divide))? / u128::from(below)
+            }
+        };
+        (rounded <= most).then_some(rounded as i128 * numerator.signum())
     }
-    Ok(rounded)
 }
 
 fn take_args(args: &ScalarFunctionArgs) -> Result<[Arc<dyn Array>; 2]> {
@@ -155,18 +225,43 @@ fn take_args(args: &ScalarFunctionArgs) -> Result<[Arc<dyn Array>; 2]> {
 mod tests {
     use super::*;
 
+    fn quotient(numerator: i128, denominator: i64) -> Result<Option<i128>> {
+        Ok(Denominator::new(denominator)?.divide(numerator, 10u128.pow(20) - 1))
+    }
+
     #[test]
     fn quotients_round_half_away_from_zero() {
-        assert_eq!(quotient(1, 3).unwrap(), 33_333_333);
-        assert_eq!(quotient(2, 3).unwrap(), 66_666_667);
-        assert_eq!(quotient(1, 200_000_000).unwrap(), 1, "a half goes up");
-        assert_eq!(quotient(-1, 200_000_000).unwrap(), -1);
-        assert_eq!(quotient(7_776_000, 7_776_000).unwrap(), 100_000_000);
+        assert_eq!(quotient(1, 3).unwrap(), Some(33_333_333));
+        assert_eq!(quotient(2, 3).unwrap(), Some(66_666_667));
+        assert_eq!(quotient(1, 200_000_000).unwrap(), Some(1), "a half goes up");
+        assert_eq!(quotient(-1, 200_000_000).unwrap(), Some(-1));
+        assert_eq!(quotient(-1, 200_000_001).unwrap(), Some(0));
+        assert_eq!(quotient(7_776_000, 7_776_000).unwrap(), Some(100_000_000));
         assert!(quotient(1, 0).is_err());
-        assert!(quotient(i128::MAX, 1).is_err());
-        assert!(
-            quotient(1_000_000_000_000, 1).is_err(),
+        assert!(quotient(1, -3).is_err());
+        assert_eq!(quotient(i128::MAX, 1).unwrap(), None);
+        assert_eq!(quotient(i128::MIN, 1).unwrap(), None);
+        assert_eq!(
+            quotient(1_000_000_000_000, 1).unwrap(),
+            None,
             "thirteen digits before the point"
         );
+    }
+
+    #[test]
+    fn lowest_terms_and_few_bits_give_what_the_definition_gives() {
+        for denominator in [1, 7, 243, 7_776_000, 7_776_000_000_000, (1 << 62) + 1] {
+            for numerator in [0, 1, 38_879, 38_880, 38_881, 7_776_001, 1 << 40, 3 << 60] {
+                let (doubled, by) = (2 * numerator * 100_000_000, i128::from(denominator));
+                let expected = (doubled + by) / (2 * by);
+                let found = quotient(numerator, denominator).unwrap();
+                let fits = expected < 10i128.pow(20);
+                assert_eq!(
+                    found,
+                    fits.then_some(expected),
+                    "{numerator} / {denominator}"
+                );
+            }
+        }
     }
 }

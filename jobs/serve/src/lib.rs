@@ -131,7 +131,8 @@ pub async fn run(options: ServeOptions, remote: Option<Arc<dyn Remote>>) -> Resu
     for task in serving {
         task.abort();
     }
-    work.shutdown_background();
+    // The process ends; statements that were given up must not keep it.
+    std::mem::forget(work);
     Ok(())
 }
 

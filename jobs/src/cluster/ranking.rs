@@ -172,12 +172,9 @@ impl Cluster {
             self.part(Table::RecReasons, &piece),
             || self.plan(&context, "rec_reasons"),
             |table| {
-                let listed = digest.sum("recommendations[].reasons") as u64;
+                let listed = digest.sum("reasons") as u64;
                 same("reasons", table.digest.rows, listed)?;
-                self.same_weights(
-                    digest.sum("recommendations[].reasons[].weight"),
-                    &table.digest,
-                )
+                self.same_weights(digest.sum("reasons[].weight"), &table.digest)
             },
         );
         let tally = self.statement(&context, CANDIDATES_TALLY).await?;

@@ -30,12 +30,14 @@ impl Run {
         tee(&self.context, "engagement_records", records, 2).await?;
         session::define(&self.context, "engagements", &parameters).await?;
         let summary = session::query(&self.context, "engagement_summary", &parameters).await?;
+        let user_summary = session::query(&self.context, "user_summary", &parameters).await?;
         let connections = session::query(&self.context, "user_connections", &parameters).await?;
         tee(&self.context, "user_connections", connections, 3).await?;
 
         bar.says("adding up engagements");
-        let (mut summary, users, file, tallies) = tokio::try_join!(
+        let (mut summary, user_summary, users, file, tallies) = tokio::try_join!(
             async { Ok(summary.collect().await?) },
+            async { Ok(user_summary.collect().await?) },
             async {
                 let connections = self.context.table("user_connections").await?;
                 self.work.write_table("user_connections", connections).await
@@ -47,8 +49,7 @@ impl Run {
         self.work
             .register_table(&self.context, "user_connections")
             .await?;
-        let user_summary = session::query(&self.context, "user_summary", &parameters).await?;
-        summary.extend(user_summary.collect().await?);
+        summary.extend(user_summary);
 
         let mut accounts = accounts::from_summary(&summary)?;
         let quarantine = accounts::quarantine(&summary)?;

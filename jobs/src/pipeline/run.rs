@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
+use datafusion::physical_plan::common::spawn_buffered;
 use datafusion::prelude::SessionContext;
 use graph_recs_sql::session;
 use serde::{Deserialize, Serialize};
@@ -335,9 +336,9 @@ impl Run {
         let frame = session::query(&context, table.name(), &parameters).await?;
         let path = Warehouse::data_path(table, &self.id, 0)?;
         let store = self.job.warehouse.object_store();
-        // A task of its own: encoding keeps a thread busy, and two tables are to keep two.
+        // Tasks of their own: computing rows and encoding them keep a thread busy each.
         let written = tokio::spawn(async move {
-            let rows = frame.execute_stream().await?;
+            let rows = spawn_buffered(frame.execute_stream().await?, 2);
             anyhow::Ok(write_parquet(store, &path, table.schema(), rows).await?)
         });
         written.await?

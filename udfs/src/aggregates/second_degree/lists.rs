@@ -22,8 +22,7 @@ pub(super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
         field("id", DataType::Int32),
         field("weight", DataType::Int64),
-        field("pred", DataType::Int64),
-        field("suspended", DataType::Boolean),
+        field("standing", DataType::Int32),
     ])
 });
 
@@ -104,13 +103,12 @@ pub(super) struct CandidateLists {
     lists: Lists,
     ids: Int32Array,
     weights: Int64Array,
-    preds: Int64Array,
-    suspended: BooleanArray,
+    standings: Int32Array,
 }
 
 impl CandidateLists {
     /// Reads lists of structs, whose fields count by position, or references to such lists. Fails where an element
-    /// that is in use lacks its id or weight.
+    /// that is in use lacks something.
     pub(super) fn read(
         columns: &[ArrayRef],
         at: usize,
@@ -119,32 +117,27 @@ impl CandidateLists {
         let lists = Lists::read(columns, at, "candidates")?;
         let elements = structs(&lists.lists, "candidates")?.clone();
         let columns = elements.columns();
-        let suspended = columns.get(3).and_then(|column| column.as_boolean_opt());
-        let suspended =
-            suspended.ok_or_else(|| exec_datafusion_err!("{NAME}: suspended must be Boolean"))?;
         let this = Self {
             lists,
             ids: numbers::<Int32Type>(columns, 0, "candidates.id")?.clone(),
             weights: numbers::<Int64Type>(columns, 1, "candidates.weight")?.clone(),
-            preds: numbers::<Int64Type>(columns, 2, "candidates.pred")?.clone(),
-            suspended: suspended.clone(),
+            standings: numbers::<Int32Type>(columns, 2, "candidates.standing")?.clone(),
         };
-        if elements.null_count() + this.ids.null_count() + this.weights.null_count() > 0 {
-            let unusable = |at: usize| {
-                elements.is_null(at) || this.ids.is_null(at) || this.weights.is_null(at)
-            };
+        let arrays: [&dyn Array; 4] = [&elements, &this.ids, &this.weights, &this.standings];
+        if arrays.iter().any(|array| array.null_count() > 0) {
+            let unusable = |at: usize| arrays.iter().any(|array| array.is_null(at));
             let lists = &this.lists;
             if (0..lists.rows()).any(|row| selected(filter, row) && lists.range(row).any(unusable))
             {
-                return exec_err!("{NAME}: a candidate's id and weight must not be null");
+                return exec_err!("{NAME}: a candidate's id, weight and standing must not be null");
             }
         }
         Ok(this)
     }
 
-    /// What they hold in bytes: ids, weights, reputations, and a bit each for suspended and two validities.
+    /// What they hold in bytes: ids, weights and standings.
     fn bytes(&self) -> usize {
-        self.lists.bytes(8 * (4 + 8 + 8) + 3)
+        self.lists.bytes(8 * (4 + 8 + 4))
     }
 
     /// The list of that row.
@@ -153,8 +146,7 @@ impl CandidateLists {
         CandidateList {
             ids: &self.ids.values()[range.clone()],
             weights: &self.weights.values()[range.clone()],
-            start: range.start,
-            all: self,
+            standings: &self.standings.values()[range],
         }
     }
 
@@ -163,8 +155,7 @@ impl CandidateLists {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.ids.clone()),
             Arc::new(self.weights.clone()),
-            Arc::new(self.preds.clone()),
-            Arc::new(self.suspended.clone()),
+            Arc::new(self.standings.clone()),
         ];
         self.lists
             .each(Arc::new(struct_array(&CANDIDATE, columns)?))
@@ -176,46 +167,30 @@ impl CandidateLists {
 pub(super) struct CandidateList<'a> {
     pub(super) ids: &'a [i32],
     pub(super) weights: &'a [i64],
-    start: usize,
-    all: &'a CandidateLists,
+    /// Reputations in millionths; below 0 see [`super::table::Standing`].
+    pub(super) standings: &'a [i32],
 }
 
 impl CandidateList<'_> {
-    /// Asks for its beginning to be brought into the caches: lists lie anywhere in memory, so ranking waits for them
-    /// more than it computes.
+    /// Asks for it to be brought into the caches: lists lie anywhere in memory, so ranking would wait for them more than
+    /// it computes.
     pub(super) fn prefetch(&self) {
         prefetch(self.ids);
         prefetch(self.weights);
-        prefetch(
-            self.all
-                .preds
-                .values()
-                .get(self.start..)
-                .unwrap_or_default(),
-        );
-    }
-
-    /// The reputation of element `at`, in millionths.
-    pub(super) fn pred(&self, at: usize) -> Option<i64> {
-        let at = self.start + at;
-        self.all
-            .preds
-            .is_valid(at)
-            .then(|| self.all.preds.value(at))
-    }
-
-    /// Whether element `at` is suspended; not if unknown.
-    pub(super) fn suspended(&self, at: usize) -> bool {
-        let at = self.start + at;
-        self.all.suspended.is_valid(at) && self.all.suspended.value(at)
+        prefetch(self.standings);
     }
 }
+
+/// Bytes that a processor fetches at once.
+const CACHE_LINE: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
 fn prefetch<T>(values: &[T]) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a hint to the processor, for any address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) };
+    for line in values.chunks(CACHE_LINE / size_of::<T>()) {
+        // SAFETY: a hint to the processor, for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, BooleanBuilder, Int32Array, Int64Array, Int64Builder,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int32Type};
 use datafusion::arrow;
 use datafusion::common::{Result, exec_err, plan_err};
@@ -33,21 +31,21 @@ use result::{RESULT, ResultBuilder};
 
 const NAME: &str = "second_degree";
 
-/// `second_degree(user_id INT, reason_id INT, candidates LIST<STRUCT<id INT, weight BIGINT, pred BIGINT, suspended
-/// BOOLEAN>>, followed LIST<INT>, k BIGINT, min_pred BIGINT)`, grouped by `user_id`.
+/// `second_degree(user_id INT, reason_id INT, candidates LIST<STRUCT<id INT, weight BIGINT, standing INT>>,
+/// followed LIST<INT>, k BIGINT, min_pred BIGINT)`, grouped by `user_id`.
 ///
 /// A row is a connection `reason_id` of the user, with its own connections as `candidates` (null or empty: none), or a
 /// reference to them as `by_reference` makes it; it occurs once per user. The fields of a candidate count by position;
-/// `weight` is in seconds, `pred` its reputation in millionths or null, a null `suspended` is false. The user follows the
-/// union of all `followed` lists of its rows, or of those that these refer to; any may be null. `k` and `min_pred` are
-/// constants. Nothing else may be null.
+/// `weight` is in seconds, `standing` its reputation in millionths, or -1 without one, or -2 when it is suspended. The user
+/// follows the union of all `followed` lists of its rows, or of those that these refer to; any may be null. `k` and
+/// `min_pred` (millionths) are constants. Nothing else may be null.
 ///
-/// Gives `STRUCT<recommendations LIST<STRUCT<rec_id INT, score DECIMAL(38,0), reasons LIST<STRUCT<reason_id INT, weight
-/// BIGINT>>>>, tallies STRUCT<candidates, self, followed, suspended, without_score, low_reputation, beyond_limit,
+/// Gives `STRUCT<recommendations LIST<STRUCT<rec_id INT, score DECIMAL(38,0)>>, reasons LIST<STRUCT<rec_id INT, reason_id
+/// INT, weight BIGINT>>, tallies STRUCT<candidates, self, followed, suspended, without_score, low_reputation, beyond_limit,
 /// recommended, paths>>` (tallies are BIGINT). Each distinct candidate is dropped, and counted, for the first that applies
-/// of: it is the user itself, followed, suspended, without score, under `min_pred`. The others score `pred` times the sum
-/// of their weights; the `k` highest are recommended, ties by the smaller id, each with the connections that lead to it,
-/// by weight downwards and then by id. Null for a group without rows.
+/// of: it is the user itself, followed, suspended, without score, under `min_pred`. The others score their reputation times
+/// the sum of their weights; the `k` highest are recommended, ties by the smaller id. Reasons are the connections that lead
+/// to the recommended, in their order, then by weight downwards and then by id. Null for a group without rows.
 ///
 /// Input arrays are kept, not copied, until their group is emitted: with input sorted by user little more than a batch.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -79,7 +77,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_argument("user_id", "The user, the same in the whole group (INT)")
     .with_argument("reason_id", "A connection of the user (INT)")
-    .with_argument("candidates", "Its own connections: LIST<STRUCT<id INT, weight BIGINT, pred BIGINT, suspended BOOLEAN>>")
+    .with_argument("candidates", "Its own connections: LIST<STRUCT<id INT, weight BIGINT, standing INT>>")
     .with_argument("followed", "Ids that the user follows, or null (LIST<INT>)")
     .with_argument("k", "How many to recommend, a constant (BIGINT)")
     .with_argument("min_pred", "The least reputation in millionths, a constant (BIGINT)")
@@ -166,8 +164,7 @@ fn candidates_type(given: &DataType) -> Result<DataType> {
         return Ok(given.clone());
     }
     plan_err!(
-        "{NAME}: the argument candidates must be a List of Struct(id Int32, weight Int64, pred Int64, suspended Boolean), \
-         not {given}"
+        "{NAME}: the argument candidates must be a List of Struct(id Int32, weight Int64, standing Int32), not {given}"
     )
 }
 
@@ -422,8 +419,7 @@ struct StateBuilder {
     path_offsets: Offsets,
     ids: Vec<i32>,
     weights: Vec<i64>,
-    preds: Int64Builder,
-    suspended: BooleanBuilder,
+    standings: Vec<i32>,
     candidate_offsets: Offsets,
     followed: Vec<i32>,
     followed_offsets: Offsets,
@@ -436,8 +432,7 @@ impl StateBuilder {
             path_offsets: Offsets::with_capacity(groups),
             ids: Vec::new(),
             weights: Vec::new(),
-            preds: Int64Builder::new(),
-            suspended: BooleanBuilder::new(),
+            standings: Vec::new(),
             candidate_offsets: Offsets::with_capacity(0),
             followed: Vec::new(),
             followed_offsets: Offsets::with_capacity(groups),
@@ -454,10 +449,7 @@ impl StateBuilder {
         self.reason_ids.push(reason_id);
         self.ids.extend_from_slice(candidates.ids);
         self.weights.extend_from_slice(candidates.weights);
-        for at in 0..candidates.ids.len() {
-            self.preds.append_option(candidates.pred(at));
-            self.suspended.append_value(candidates.suspended(at));
-        }
+        self.standings.extend_from_slice(candidates.standings);
         self.candidate_offsets.end_at(self.ids.len())
     }
 
@@ -466,12 +458,11 @@ impl StateBuilder {
         self.followed_offsets.end_at(self.followed.len())
     }
 
-    fn finish(mut self, user_ids: Int32Array) -> Result<Vec<ArrayRef>> {
+    fn finish(self, user_ids: Int32Array) -> Result<Vec<ArrayRef>> {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from(self.ids)),
             Arc::new(Int64Array::from(self.weights)),
-            Arc::new(self.preds.finish()),
-            Arc::new(self.suspended.finish()),
+            Arc::new(Int32Array::from(self.standings)),
         ];
         let candidates = list_array(
             self.candidate_offsets.finish(),

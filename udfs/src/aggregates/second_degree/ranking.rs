@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use datafusion::common::Result;
 
 use super::lists::CandidateList;
-use super::table::{Marks, Table, hash};
+use super::table::{Standing, Table};
 
 /// How many lists of candidates are fetched ahead.
 const AHEAD: usize = 3;
@@ -36,17 +36,25 @@ pub(super) struct Paths<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     table: Table,
-    /// Score and id, best first.
-    pub(super) recommended: Vec<(Reverse<i128>, i32)>,
+    /// The candidate of each path, by position in the table.
+    reached: Vec<u32>,
+    /// Score, id and position in the table, best first.
+    pub(super) recommended: Vec<(Reverse<i128>, i32, u32)>,
+    /// The place in `recommended` of each candidate, or [`NOWHERE`].
+    places: Vec<u32>,
     /// Place in `recommended`, weight and reason, in the order of the result.
     pub(super) reasons: Vec<(u32, Reverse<i64>, i32)>,
     pub(super) tallies: Tallies,
-    /// The recommended by id, with their place.
-    places: Vec<(i32, u32)>,
 }
+
+/// The place of those who are not recommended.
+const NOWHERE: u32 = u32::MAX;
 
 impl Ranking {
     /// Ranks what `paths` lead to, keeping the `k` best of at least `min_pred` millionths.
+    ///
+    /// Whether a candidate or a path is kept is as good as random to the processor. So both are written down in any case,
+    /// and the next one goes over those that are not kept: no branch, none foretold wrongly.
     pub(super) fn rank<'a>(
         &mut self,
         user_id: i32,
@@ -55,24 +63,13 @@ impl Ranking {
         k: usize,
         min_pred: i64,
     ) -> Result<()> {
-        let count: usize = paths.iter().map(|paths| paths.candidates.ids.len()).sum();
-        self.table
-            .reset(1 + count + followed.iter().map(|ids| ids.len()).sum::<usize>())?;
-        self.table.mark(user_id, Marks::SELF);
+        self.add_up(paths)?;
         for &id in followed.iter().copied().flatten() {
-            self.table.mark(id, Marks::FOLLOWED);
+            self.table.know(id, Standing::FOLLOWED);
         }
-        for (place, Paths { candidates, .. }) in paths.iter().enumerate() {
-            if let Some(ahead) = paths.get(place + AHEAD) {
-                ahead.candidates.prefetch();
-            }
-            for (at, (&id, &weight)) in candidates.ids.iter().zip(candidates.weights).enumerate() {
-                self.table
-                    .add_path(id, weight, candidates.pred(at), candidates.suspended(at))?;
-            }
-        }
+        self.table.know(user_id, Standing::SELF);
         self.tallies = Tallies {
-            paths: count as i64,
+            paths: self.reached.len() as i64,
             ..Tallies::default()
         };
         self.judge(min_pred);
@@ -87,77 +84,91 @@ impl Ranking {
         Ok(())
     }
 
-    /// Scores the candidates that nothing speaks against and counts the others.
-    fn judge(&mut self, min_pred: i64) {
-        self.recommended.clear();
-        let tallies = &mut self.tallies;
-        for candidate in self
-            .table
-            .candidates()
-            .iter()
-            .filter(|candidate| candidate.marks.has(Marks::REACHED))
-        {
-            tallies.candidates += 1;
-            let marks = candidate.marks;
-            if marks.has(Marks::SELF) {
-                tallies.itself += 1;
-            } else if marks.has(Marks::FOLLOWED) {
-                tallies.followed += 1;
-            } else if marks.has(Marks::SUSPENDED) {
-                tallies.suspended += 1;
-            } else if !marks.has(Marks::SCORED) {
-                tallies.without_score += 1;
-            } else if candidate.pred < min_pred {
-                tallies.low_reputation += 1;
-            } else {
-                // Two factors of 64 bits: at most 2^126, which is less than 10^38.
-                let score = i128::from(candidate.pred) * i128::from(candidate.weight);
-                self.recommended.push((Reverse(score), candidate.id));
+    /// Finds the candidates and the weights that lead to them.
+    fn add_up(&mut self, paths: &[Paths<'_>]) -> Result<()> {
+        for paths in paths.iter().take(AHEAD) {
+            paths.candidates.prefetch();
+        }
+        let count = paths.iter().map(|paths| paths.candidates.ids.len()).sum();
+        self.table.reset(count)?;
+        self.reached.clear();
+        self.reached.resize(count, 0);
+        let mut rest = &mut self.reached[..];
+        for (place, Paths { candidates, .. }) in paths.iter().enumerate() {
+            if let Some(ahead) = paths.get(place + AHEAD) {
+                ahead.candidates.prefetch();
+            }
+            let reached = rest.split_off_mut(..candidates.ids.len());
+            for (((&id, &weight), &standing), reached) in (candidates.ids.iter())
+                .zip(candidates.weights)
+                .zip(candidates.standings)
+                .zip(reached.unwrap_or_default())
+            {
+                *reached = self.table.add_path(id, Standing::told(standing), weight)?;
             }
         }
+        Ok(())
+    }
+
+    /// Scores the candidates that nothing speaks against and counts the others.
+    fn judge(&mut self, min_pred: i64) {
+        let candidates = self.table.candidates();
+        let tallies = &mut self.tallies;
+        self.recommended.clear();
+        self.recommended
+            .resize(candidates.len() + 1, (Reverse(0), 0, 0));
+        let mut kept = 0;
+        for (at, candidate) in candidates.iter().enumerate() {
+            let pred = candidate.standing.pred();
+            // At most 2^31 times 2^63, which is less than 10^38.
+            let score = i128::from(pred) * i128::from(candidate.weight);
+            self.recommended[kept] = (Reverse(score), candidate.id, at as u32);
+            let scored = pred >= 0;
+            let enough = i64::from(pred) >= min_pred;
+            kept += usize::from(scored & enough);
+            tallies.low_reputation += i64::from(scored & !enough);
+            if !scored {
+                *match candidate.standing {
+                    Standing::SELF => &mut tallies.itself,
+                    Standing::FOLLOWED => &mut tallies.followed,
+                    Standing::SUSPENDED => &mut tallies.suspended,
+                    _ => &mut tallies.without_score,
+                } += 1;
+            }
+        }
+        self.recommended.truncate(kept);
+        tallies.candidates = candidates.len() as i64;
     }
 
     /// Goes through the paths once more for those that lead to the recommended.
     fn collect_reasons(&mut self, paths: &[Paths<'_>]) {
-        self.reasons.clear();
         self.places.clear();
-        self.places.extend(
-            self.recommended
-                .iter()
-                .enumerate()
-                .map(|(place, &(_, id))| (id, place as u32)),
-        );
-        self.places.sort_unstable();
-        // A filter of 4096 bits by hash: nearly every other id stops here.
-        let mut filter = [0u64; 64];
-        let bit = |id: i32| ((hash(id) >> 26) as usize, 1u64 << ((hash(id) >> 20) & 63));
-        for &(id, _) in &self.places {
-            let (word, bit) = bit(id);
-            filter[word] |= bit;
+        self.places.resize(self.table.candidates().len(), NOWHERE);
+        for (place, &(_, _, at)) in self.recommended.iter().enumerate() {
+            self.places[at as usize] = place as u32;
         }
-        for &Paths {
-            reason_id,
-            candidates,
-        } in paths
-        {
-            for (&id, &weight) in candidates.ids.iter().zip(candidates.weights) {
-                let (word, bit) = bit(id);
-                if filter[word] & bit != 0
-                    && let Ok(at) = self.places.binary_search_by_key(&id, |&(id, _)| id)
-                {
-                    self.reasons
-                        .push((self.places[at].1, Reverse(weight), reason_id));
-                }
+        self.reasons.clear();
+        self.reasons
+            .resize(self.reached.len() + 1, (NOWHERE, Reverse(0), 0));
+        let mut kept = 0;
+        let mut reached = self.reached.iter();
+        for paths in paths {
+            for (&weight, &at) in paths.candidates.weights.iter().zip(&mut reached) {
+                let place = self.places[at as usize];
+                self.reasons[kept] = (place, Reverse(weight), paths.reason_id);
+                kept += usize::from(place != NOWHERE);
             }
         }
+        self.reasons.truncate(kept);
         self.reasons.sort_unstable();
     }
 
     /// Memory held, in bytes.
     pub(super) fn size(&self) -> usize {
         self.table.size()
-            + self.recommended.capacity() * size_of::<(Reverse<i128>, i32)>()
+            + self.reached.capacity() * size_of::<u32>()
+            + self.recommended.capacity() * size_of::<(Reverse<i128>, i32, u32)>()
+            + self.places.capacity() * size_of::<u32>()
             + self.reasons.capacity() * size_of::<(u32, Reverse<i64>, i32)>()
-            + self.places.capacity() * size_of::<(i32, u32)>()
     }
 }

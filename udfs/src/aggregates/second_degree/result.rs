@@ -16,6 +16,7 @@ const SCORE: (u8, i8) = (38, 0);
 
 static REASON: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
+        field("rec_id", DataType::Int32),
         field("reason_id", DataType::Int32),
         field("weight", DataType::Int64),
     ])
@@ -25,7 +26,6 @@ static RECOMMENDATION: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
         field("rec_id", DataType::Int32),
         field("score", DataType::Decimal128(SCORE.0, SCORE.1)),
-        field("reasons", list_of(DataType::Struct(REASON.clone()))),
     ])
 });
 
@@ -58,6 +58,7 @@ pub(super) static RESULT: LazyLock<Fields> = LazyLock::new(|| {
             "recommendations",
             list_of(DataType::Struct(RECOMMENDATION.clone())),
         ),
+        field("reasons", list_of(DataType::Struct(REASON.clone()))),
         field("tallies", DataType::Struct(TALLY_FIELDS.clone())),
     ])
 });
@@ -67,6 +68,7 @@ pub(super) struct ResultBuilder {
     rec_ids: Vec<i32>,
     scores: Vec<i128>,
     recommendation_offsets: Offsets,
+    recommended: Vec<i32>,
     reason_ids: Vec<i32>,
     weights: Vec<i64>,
     reason_offsets: Offsets,
@@ -81,9 +83,10 @@ impl ResultBuilder {
             rec_ids: Vec::new(),
             scores: Vec::new(),
             recommendation_offsets: Offsets::with_capacity(users),
+            recommended: Vec::new(),
             reason_ids: Vec::new(),
             weights: Vec::new(),
-            reason_offsets: Offsets::with_capacity(0),
+            reason_offsets: Offsets::with_capacity(users),
             tallies: Vec::with_capacity(users),
             present: Vec::with_capacity(users),
         }
@@ -91,61 +94,64 @@ impl ResultBuilder {
 
     /// Appends a group without rows.
     pub(super) fn append_null(&mut self) -> Result<()> {
-        self.recommendation_offsets.end_at(self.rec_ids.len())?;
-        self.tallies.push(Tallies::default());
-        self.present.push(false);
-        Ok(())
+        self.end_user(Tallies::default(), false)
     }
 
     /// Appends the user that was ranked last.
     pub(super) fn append(&mut self, ranking: &Ranking) -> Result<()> {
-        let mut reasons = ranking.reasons.iter().peekable();
-        for (place, &(Reverse(score), id)) in ranking.recommended.iter().enumerate() {
+        for &(Reverse(score), id, _) in &ranking.recommended {
             self.rec_ids.push(id);
             self.scores.push(score);
-            while let Some(&(_, Reverse(weight), reason_id)) =
-                reasons.next_if(|(of, ..)| *of as usize == place)
-            {
-                self.reason_ids.push(reason_id);
-                self.weights.push(weight);
-            }
-            self.reason_offsets.end_at(self.reason_ids.len())?;
         }
+        for &(place, Reverse(weight), reason_id) in &ranking.reasons {
+            self.recommended.push(ranking.recommended[place as usize].1);
+            self.reason_ids.push(reason_id);
+            self.weights.push(weight);
+        }
+        self.end_user(ranking.tallies, true)
+    }
+
+    fn end_user(&mut self, tallies: Tallies, present: bool) -> Result<()> {
         self.recommendation_offsets.end_at(self.rec_ids.len())?;
-        self.tallies.push(ranking.tallies);
-        self.present.push(true);
+        self.reason_offsets.end_at(self.reason_ids.len())?;
+        self.tallies.push(tallies);
+        self.present.push(present);
         Ok(())
     }
 
     /// The finished column.
     pub(super) fn finish(self) -> Result<StructArray> {
-        let columns: Vec<ArrayRef> = vec![
+        let scores =
+            Decimal128Array::from(self.scores).with_precision_and_scale(SCORE.0, SCORE.1)?;
+        let recommendations = vec![
+            Arc::new(Int32Array::from(self.rec_ids)) as ArrayRef,
+            Arc::new(scores),
+        ];
+        let reasons = vec![
+            Arc::new(Int32Array::from(self.recommended)) as ArrayRef,
             Arc::new(Int32Array::from(self.reason_ids)),
             Arc::new(Int64Array::from(self.weights)),
         ];
-        let reasons = list_array(
-            self.reason_offsets.finish(),
-            Arc::new(struct_array(&REASON, columns)?),
-            None,
-        )?;
-        let scores =
-            Decimal128Array::from(self.scores).with_precision_and_scale(SCORE.0, SCORE.1)?;
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from(self.rec_ids)),
-            Arc::new(scores),
-            Arc::new(reasons),
-        ];
-        let recommendations = Arc::new(struct_array(&RECOMMENDATION, columns)?);
-        let recommendations =
-            list_array(self.recommendation_offsets.finish(), recommendations, None)?;
         let count =
             |get: fn(&Tallies) -> i64| Int64Array::from_iter_values(self.tallies.iter().map(get));
         let tallies = TALLIES
             .iter()
             .map(|(_, get)| Arc::new(count(*get)) as ArrayRef)
             .collect();
+        let lists = |offsets: Offsets, fields, columns| {
+            list_array(
+                offsets.finish(),
+                Arc::new(struct_array(fields, columns)?),
+                None,
+            )
+        };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(recommendations),
+            Arc::new(lists(
+                self.recommendation_offsets,
+                &RECOMMENDATION,
+                recommendations,
+            )?),
+            Arc::new(lists(self.reason_offsets, &REASON, reasons)?),
             Arc::new(struct_array(&TALLY_FIELDS, tallies)?),
         ];
         Ok(StructArray::try_new(

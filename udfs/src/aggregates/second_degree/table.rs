@@ -1,145 +1,136 @@
 //! The candidates of one user, found by id in an open-addressing table that the next user takes over.
 
-use std::ops::{BitOr, BitOrAssign};
-
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
 
-/// What is known about an id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks(u8);
+/// What is known of somebody: the reputation in millionths, -1 without one, or what else speaks against it.
+///
+/// Of two that disagree the reason that is judged first counts, or the greater reputation: see [`Standing::and`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing(i32);
 
-impl Marks {
-    /// The user itself.
-    pub(super) const SELF: Self = Self(1);
+impl Standing {
+    /// Suspended, whatever the score.
+    pub(super) const SUSPENDED: Self = Self(-2);
     /// The user follows it.
-    pub(super) const FOLLOWED: Self = Self(2);
-    /// A path leads to it.
-    pub(super) const REACHED: Self = Self(4);
-    /// It is suspended.
-    pub(super) const SUSPENDED: Self = Self(8);
-    /// It has a reputation score.
-    pub(super) const SCORED: Self = Self(16);
+    pub(super) const FOLLOWED: Self = Self(-3);
+    /// The user itself.
+    pub(super) const SELF: Self = Self(-4);
 
-    /// Whether all of `marks` are set.
-    pub(super) fn has(self, marks: Self) -> bool {
-        self.0 & marks.0 == marks.0
+    /// As candidates tell it; what is less than [`Self::SUSPENDED`] is suspended.
+    pub(super) fn told(standing: i32) -> Self {
+        Self(standing).max(Self::SUSPENDED)
+    }
+
+    /// The reputation, or a number below 0.
+    pub(super) fn pred(self) -> i32 {
+        self.0
+    }
+
+    /// Both at once.
+    fn and(self, other: Self) -> Self {
+        if self.min(other) <= Self::SUSPENDED {
+            self.min(other)
+        } else {
+            self.max(other)
+        }
     }
 }
 
-impl BitOr for Marks {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Marks {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-/// An id that a path leads to, or that is only known as the user or as followed.
+/// An id that a path leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) id: i32,
-    pub(super) marks: Marks,
-    /// The reputation in millionths; only with [`Marks::SCORED`].
-    pub(super) pred: i64,
+    pub(super) standing: Standing,
     /// The sum of the weights of its paths.
     pub(super) weight: i64,
 }
 
-/// Candidates in order of first appearance, with linear probing over slots of `id, position + 1`; an empty slot is 0.
-/// At most half of the slots are taken.
+/// Candidates in order of first appearance, with linear probing over slots that hold their position + 1; an empty slot is
+/// 0. At most a quarter of the slots are taken: a collision costs more than the memory, which stays in the first cache.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    slots: Vec<u64>,
-    /// Slots in use for the present user, less one.
-    mask: usize,
+    slots: Vec<u32>,
+    /// Slots in use for the present user, as a power of two.
+    bits: u32,
     candidates: Vec<Candidate>,
 }
 
-/// 32 well-mixed upper bits (Knuth's multiplicative hashing, TAOCP 6.4).
-pub(super) fn hash(id: i32) -> u32 {
-    id.cast_unsigned().wrapping_mul(0x9E37_79B1)
-}
+/// Slots for a user of few paths, as a power of two.
+const LEAST_BITS: u32 = 6;
 
 impl Table {
-    /// Forgets everything and makes room for `ids` ids.
-    pub(super) fn reset(&mut self, ids: usize) -> Result<()> {
-        if ids > 1 << 29 {
-            return exec_err!("second_degree: more than 2^29 paths for one user");
+    /// Forgets everything and makes room for `paths` paths.
+    pub(super) fn reset(&mut self, paths: usize) -> Result<()> {
+        if paths > 1 << 28 {
+            return exec_err!("second_degree: more than 2^28 paths for one user");
         }
-        let slots = (2 * ids).next_power_of_two().max(64);
+        self.bits = (4 * paths)
+            .next_power_of_two()
+            .trailing_zeros()
+            .max(LEAST_BITS);
+        let slots = 1 << self.bits;
         if self.slots.len() < slots {
             self.slots = vec![0; slots];
         } else {
             self.slots[..slots].fill(0);
         }
-        self.mask = slots - 1;
         self.candidates.clear();
+        self.candidates.reserve(paths);
         Ok(())
     }
 
-    /// The entry of `id`, new if need be.
+    /// Where to look for `id` first: Knuth's multiplicative hashing (TAOCP 6.4), whose upper bits are the good ones.
+    fn first_slot(&self, id: i32) -> usize {
+        (id.cast_unsigned().wrapping_mul(0x9E37_79B1) >> (u32::BITS - self.bits)) as usize
+    }
+
+    /// Adds a path to `id` and gives the candidate's position.
     #[inline]
-    fn entry(&mut self, id: i32) -> &mut Candidate {
-        // The product's upper bits are the good ones.
-        let mut slot = (hash(id) >> (self.mask.leading_zeros() - (usize::BITS - 32))) as usize;
-        let key = u64::from(id.cast_unsigned()) << 32;
-        let at = loop {
-            let found = self.slots[slot];
+    pub(super) fn add_path(&mut self, id: i32, standing: Standing, weight: i64) -> Result<u32> {
+        let mut slot = self.first_slot(id);
+        let slots = &mut self.slots[..1 << self.bits];
+        let mask = slots.len() - 1;
+        loop {
+            let found = slots[slot & mask];
             if found == 0 {
+                let at = self.candidates.len() as u32;
                 self.candidates.push(Candidate {
                     id,
-                    marks: Marks::default(),
-                    pred: 0,
-                    weight: 0,
+                    standing,
+                    weight,
                 });
-                self.slots[slot] = key | self.candidates.len() as u64;
-                break self.candidates.len() - 1;
+                slots[slot & mask] = at + 1;
+                return Ok(at);
             }
-            if found ^ key <= u64::from(u32::MAX) {
-                break (found as u32 - 1) as usize;
+            let candidate = &mut self.candidates[found as usize - 1];
+            if candidate.id == id {
+                if candidate.standing != standing {
+                    candidate.standing = candidate.standing.and(standing);
+                }
+                let sum = candidate.weight.checked_add(weight);
+                candidate.weight = sum.ok_or_else(|| {
+                    exec_datafusion_err!(
+                        "second_degree: the weights of candidate {id} exceed 64 bits"
+                    )
+                })?;
+                return Ok(found - 1);
             }
-            slot = (slot + 1) & self.mask;
-        };
-        &mut self.candidates[at]
-    }
-
-    /// Marks an id, whether a path leads to it or not.
-    pub(super) fn mark(&mut self, id: i32, marks: Marks) {
-        self.entry(id).marks |= marks;
-    }
-
-    /// Adds a path to `id`. Should its paths disagree, the greatest reputation counts, and a suspension.
-    #[inline]
-    pub(super) fn add_path(
-        &mut self,
-        id: i32,
-        weight: i64,
-        pred: Option<i64>,
-        suspended: bool,
-    ) -> Result<()> {
-        let candidate = self.entry(id);
-        candidate.marks |= if suspended {
-            Marks::REACHED | Marks::SUSPENDED
-        } else {
-            Marks::REACHED
-        };
-        if let Some(pred) = pred {
-            candidate.pred = if candidate.marks.has(Marks::SCORED) {
-                candidate.pred.max(pred)
-            } else {
-                pred
-            };
-            candidate.marks |= Marks::SCORED;
+            slot += 1;
         }
-        candidate.weight = (candidate.weight.checked_add(weight)).ok_or_else(|| {
-            exec_datafusion_err!("second_degree: the weights of candidate {id} exceed 64 bits")
-        })?;
-        Ok(())
+    }
+
+    /// Says something more of `id`, if it is a candidate.
+    pub(super) fn know(&mut self, id: i32, standing: Standing) {
+        let slots = &self.slots[..1 << self.bits];
+        let first = self.first_slot(id);
+        let places = (0..slots.len()).map(|step| slots[(first + step) & (slots.len() - 1)]);
+        for found in places.take_while(|&found| found != 0) {
+            let candidate = &mut self.candidates[found as usize - 1];
+            if candidate.id == id {
+                candidate.standing = candidate.standing.and(standing);
+                break;
+            }
+        }
     }
 
     /// Everything since the last reset.
@@ -149,7 +140,7 @@ impl Table {
 
     /// Memory held, in bytes.
     pub(super) fn size(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>()
+        self.slots.capacity() * size_of::<u32>()
             + self.candidates.capacity() * size_of::<Candidate>()
     }
 }
@@ -159,6 +150,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    const UNSCORED: Standing = Standing(-1);
 
     #[test]
     fn adds_up_like_a_map_and_forgets_on_reset() {
@@ -171,7 +164,8 @@ mod tests {
             table.reset(ids.len()).unwrap();
             let mut expected = BTreeMap::new();
             for (weight, &id) in ids.iter().enumerate() {
-                table.add_path(id, weight as i64, None, false).unwrap();
+                let at = table.add_path(id, UNSCORED, weight as i64).unwrap();
+                assert_eq!(table.candidates()[at as usize].id, id);
                 *expected.entry(id).or_insert(0) += weight as i64;
             }
             let found: BTreeMap<i32, i64> = table
@@ -186,28 +180,41 @@ mod tests {
 
     #[test]
     fn paths_that_disagree_give_the_same_in_any_order() {
-        let paths = [(Some(3), false), (None, true), (Some(5), false)];
-        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let mut table = Table::default();
-            table.reset(3).unwrap();
-            for at in order {
-                table.add_path(1, 1, paths[at].0, paths[at].1).unwrap();
+        let three = [Standing(3), UNSCORED, Standing(5)];
+        let suspended = [Standing(3), UNSCORED, Standing::SUSPENDED];
+        for (paths, expected) in [(three, Standing(5)), (suspended, Standing::SUSPENDED)] {
+            for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+                let mut table = Table::default();
+                table.reset(3).unwrap();
+                for at in order {
+                    table.add_path(1, paths[at], 1).unwrap();
+                }
+                let candidate = table.candidates()[0];
+                assert_eq!((candidate.standing, candidate.weight), (expected, 3));
             }
-            let candidate = table.candidates()[0];
-            assert_eq!((candidate.pred, candidate.weight), (5, 3));
-            assert!(
-                candidate
-                    .marks
-                    .has(Marks::REACHED | Marks::SUSPENDED | Marks::SCORED)
-            );
         }
+    }
+
+    #[test]
+    fn only_candidates_are_known_more_of_and_the_first_reason_counts() {
+        let mut table = Table::default();
+        table.reset(2).unwrap();
+        table.add_path(1, Standing::SUSPENDED, 1).unwrap();
+        table.add_path(2, Standing::told(7), 1).unwrap();
+        table.know(1, Standing::FOLLOWED);
+        table.know(2, Standing::SELF);
+        table.know(2, Standing::FOLLOWED);
+        table.know(3, Standing::FOLLOWED);
+        let found: Vec<_> = table.candidates().iter().map(|c| c.standing).collect();
+        assert_eq!(found, [Standing::FOLLOWED, Standing::SELF]);
+        assert_eq!(Standing::told(-9), Standing::SUSPENDED);
     }
 
     #[test]
     fn weights_beyond_64_bits_are_an_error() {
         let mut table = Table::default();
         table.reset(2).unwrap();
-        table.add_path(1, i64::MAX, None, false).unwrap();
-        assert!(table.add_path(1, 1, None, false).is_err());
+        table.add_path(1, UNSCORED, i64::MAX).unwrap();
+        assert!(table.add_path(1, UNSCORED, 1).is_err());
     }
 }

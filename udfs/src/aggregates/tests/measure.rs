@@ -175,8 +175,7 @@ fn measure_second_degree() {
                 (
                     id as i32,
                     1 + (id % 7_776_000) as i64,
-                    Some((id % 1_000_001) as i64),
-                    Some(false),
+                    (id % 1_000_001) as i32,
                 )
             };
             (0..50).map(|_| candidate(random.below(300_000))).collect()

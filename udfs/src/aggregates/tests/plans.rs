@@ -71,14 +71,7 @@ fn tables(context: &SessionContext) {
             reason: 0,
             candidates: Some(
                 (0..5)
-                    .map(|i| {
-                        (
-                            (user * 17 + i * 29) % 200,
-                            1 + i64::from(i),
-                            Some(500_000),
-                            None,
-                        )
-                    })
+                    .map(|i| ((user * 17 + i * 29) % 200, 1 + i64::from(i), 500_000))
                     .collect(),
             ),
             followed: Some(vec![(user * 17 + 29) % 200]),

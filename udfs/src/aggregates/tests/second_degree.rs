@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, Int64Array, ListArray,
-    RecordBatch, StructArray, UInt32Array,
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
+    StructArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::take;
@@ -17,8 +17,8 @@ use super::{
     Random, accumulator, check_emission, context, cut, query, query_with_memory, runtime, setups,
 };
 
-/// Id, weight, pred, suspended.
-type Candidate = (i32, i64, Option<i64>, Option<bool>);
+/// Id, weight, standing.
+type Candidate = (i32, i64, i32);
 
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -38,13 +38,11 @@ struct Answer {
 const IDS: u64 = 60;
 
 fn random_rows(users: i32, random: &mut Random) -> Vec<Row> {
-    let people: Vec<(Option<i64>, Option<bool>)> = (0..IDS)
-        .map(|_| {
-            let pred = (random.below(6) > 0).then(|| random.below(4) as i64 * 250_000);
-            (
-                pred,
-                [Some(true), None, Some(false)][random.below(12).min(2) as usize],
-            )
+    let people: Vec<i32> = (0..IDS)
+        .map(|_| match random.below(12) {
+            0 => -2,
+            1 | 2 => -1,
+            _ => random.below(4) as i32 * 250_000,
         })
         .collect();
     let mut rows = Vec::new();
@@ -55,15 +53,8 @@ fn random_rows(users: i32, random: &mut Random) -> Vec<Row> {
             let mut ids: Vec<i32> = (0..IDS as i32).collect();
             random.shuffle(&mut ids);
             ids.truncate(random.below(15) as usize);
-            let candidate = |&id: &i32| {
-                let (pred, suspended) = people[id as usize];
-                (
-                    id,
-                    1 + i64::from(id % 3) + i64::from(reason % 2),
-                    pred,
-                    suspended,
-                )
-            };
+            let weight = |id: i32| 1 + i64::from(id % 3) + i64::from(reason % 2);
+            let candidate = |&id: &i32| (id, weight(id), people[id as usize]);
             rows.push(Row {
                 user,
                 reason,
@@ -88,14 +79,12 @@ pub(super) fn batch(rows: &[Row]) -> RecordBatch {
     let fields = Fields::from(vec![
         Field::new("c0", DataType::Int32, false),
         Field::new("c1", DataType::Int64, false),
-        Field::new("c2", DataType::Int64, true),
-        Field::new("c3", DataType::Boolean, true),
+        Field::new("c2", DataType::Int32, false),
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter_values(candidates.iter().map(|c| c.0))),
         Arc::new(Int64Array::from_iter_values(candidates.iter().map(|c| c.1))),
-        Arc::new(candidates.iter().map(|c| c.2).collect::<Int64Array>()),
-        Arc::new(candidates.iter().map(|c| c.3).collect::<BooleanArray>()),
+        Arc::new(Int32Array::from_iter_values(candidates.iter().map(|c| c.2))),
     ];
     let candidates = ListArray::new(
         Arc::new(Field::new(
@@ -147,13 +136,11 @@ fn reference(rows: &[Row], k: usize, min_pred: i64) -> BTreeMap<i32, Answer> {
             .flat_map(|r| r.followed.iter().flatten())
             .copied()
             .collect();
-        let mut paths: BTreeMap<i32, Vec<(i64, i32, Option<i64>, Option<bool>)>> = BTreeMap::new();
+        let mut paths: BTreeMap<i32, Vec<(i64, i32, i32)>> = BTreeMap::new();
         for row in rows {
-            for &(id, weight, pred, suspended) in row.candidates.iter().flatten() {
-                paths
-                    .entry(id)
-                    .or_default()
-                    .push((-weight, row.reason, pred, suspended));
+            for &(id, weight, standing) in row.candidates.iter().flatten() {
+                let path = (-weight, row.reason, standing);
+                paths.entry(id).or_default().push(path);
             }
         }
         let mut tallies = vec![0; 9];
@@ -161,22 +148,22 @@ fn reference(rows: &[Row], k: usize, min_pred: i64) -> BTreeMap<i32, Answer> {
         tallies[8] = paths.values().map(Vec::len).sum::<usize>() as i64;
         let mut ranked = Vec::new();
         for (id, mut paths) in paths {
-            let (_, _, pred, suspended) = paths[0];
+            let standing = paths[0].2;
             if id == user {
                 tallies[1] += 1;
             } else if followed.contains(&id) {
                 tallies[2] += 1;
-            } else if suspended == Some(true) {
+            } else if standing == -2 {
                 tallies[3] += 1;
-            } else if pred.is_none() {
+            } else if standing == -1 {
                 tallies[4] += 1;
-            } else if pred < Some(min_pred) {
+            } else if i64::from(standing) < min_pred {
                 tallies[5] += 1;
             } else {
                 paths.sort();
                 let weight: i128 = paths.iter().map(|p| -i128::from(p.0)).sum();
                 let reasons = paths.iter().map(|p| (p.1, -p.0)).collect();
-                ranked.push((id, weight * i128::from(pred.unwrap()), reasons));
+                ranked.push((id, weight * i128::from(standing), reasons));
             }
         }
         ranked.sort_by_key(|&(id, score, _)| (-score, id));
@@ -201,29 +188,31 @@ fn answers(batches: &[RecordBatch]) -> BTreeMap<i32, Answer> {
         for row in 0..batch.num_rows() {
             let list = results.column(0).as_list::<i32>().value(row);
             let list = list.as_struct();
-            let recommendation = |at: usize| {
-                let reasons = list.column(2).as_list::<i32>().value(at);
-                let ids = reasons
-                    .as_struct()
-                    .column(0)
+            let reasons = results.column(1).as_list::<i32>().value(row);
+            let reasons = reasons.as_struct();
+            let ids = |list: &StructArray, at: usize| -> Vec<i32> {
+                list.column(at)
                     .as_primitive::<Int32Type>()
                     .values()
-                    .iter()
-                    .copied();
-                let weights = reasons
-                    .as_struct()
-                    .column(1)
-                    .as_primitive::<Int64Type>()
-                    .values()
-                    .iter()
-                    .copied();
-                let (id, score) = (
-                    list.column(0).as_primitive::<Int32Type>(),
-                    list.column(1).as_primitive::<Decimal128Type>(),
-                );
-                (id.value(at), score.value(at), ids.zip(weights).collect())
+                    .to_vec()
             };
-            let tallies = results.column(1).as_struct().columns();
+            let weights = reasons.column(2).as_primitive::<Int64Type>();
+            let (recommended, reason_ids) = (ids(reasons, 0), ids(reasons, 1));
+            let scores = list.column(1).as_primitive::<Decimal128Type>();
+            let rec_ids = ids(list, 0);
+            let mut in_order = recommended.clone();
+            in_order.dedup();
+            assert_eq!(
+                in_order, rec_ids,
+                "reasons are in the order of the recommended"
+            );
+            let recommendation = |at: usize| {
+                let of = |&reason: &usize| recommended[reason] == rec_ids[at];
+                let reasons = (0..reasons.len()).filter(of);
+                let reasons = reasons.map(|reason| (reason_ids[reason], weights.value(reason)));
+                (rec_ids[at], scores.value(at), reasons.collect())
+            };
+            let tallies = results.column(2).as_struct().columns();
             let answer = Answer {
                 recommendations: (0..list.len()).map(recommendation).collect(),
                 tallies: tallies
@@ -357,11 +346,11 @@ fn references_to_lists_are_as_good_as_lists() {
 #[test]
 fn scores_are_exact_beyond_64_bits() {
     let weight = i64::MAX / 2;
-    let pred = i64::MAX;
+    let standing = i32::MAX;
     let row = |reason| Row {
         user: 1,
         reason,
-        candidates: Some(vec![(9, weight, Some(pred), None)]),
+        candidates: Some(vec![(9, weight, standing)]),
         followed: None,
     };
     let batch = with_group(&batch(&[row(2), row(3)]));
@@ -379,7 +368,7 @@ fn scores_are_exact_beyond_64_bits() {
         .column(1)
         .as_primitive::<Decimal128Type>()
         .value(0);
-    assert_eq!(score, i128::from(pred) * i128::from(2 * weight));
+    assert_eq!(score, i128::from(standing) * i128::from(2 * weight));
 }
 
 #[test]
@@ -421,10 +410,10 @@ fn sorted_input_is_held_no_longer_than_needed_and_counted_by_its_share() {
 #[tokio::test]
 async fn bad_arguments_are_errors_that_name_them() {
     let context = context(Default::default(), runtime(None));
-    let candidate =
-        "named_struct('id', 1::int, 'weight', 1::bigint, 'pred', 1::bigint, 'suspended', false)";
+    let candidate = "named_struct('id', 1::int, 'weight', 1::bigint, 'standing', 1::int)";
     let list = format!("make_array({candidate})");
-    let null_weight = list.replace("1::bigint, 'pred'", "NULL::bigint, 'pred'");
+    let null_weight = list.replace("1::bigint, ", "NULL::bigint, ");
+    let null_standing = list.replace("1::int)", "NULL::int)");
     for (arguments, message) in [
         (
             format!("NULL::int, 1, {list}, NULL, 5, 0"),
@@ -436,7 +425,11 @@ async fn bad_arguments_are_errors_that_name_them() {
         ),
         (
             format!("1, 1, {null_weight}, NULL, 5, 0"),
-            "id and weight must not be null",
+            "id, weight and standing must not be null",
+        ),
+        (
+            format!("1, 1, {null_standing}, NULL, 5, 0"),
+            "id, weight and standing must not be null",
         ),
         (
             format!("1, 1, {list}, make_array(NULL::int), 5, 0"),
@@ -444,7 +437,7 @@ async fn bad_arguments_are_errors_that_name_them() {
         ),
         (
             format!(
-                "1, 1, arrow_cast({list}, 'LargeList(Struct(\"id\": Int32, \"weight\": Int64, \"pred\": Int64, \"suspended\": Boolean))'), NULL, 5, 0"
+                "1, 1, arrow_cast({list}, 'LargeList(Struct(\"id\": Int32, \"weight\": Int64, \"standing\": Int32))'), NULL, 5, 0"
             ),
             "candidates must be a List of Struct",
         ),
