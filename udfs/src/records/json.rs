@@ -135,49 +135,6 @@ fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     memchr2(b'"', b'\\', rest).map(|found| at + found)
 }
 
-/// Objects and arrays that were found valid, by the place where they stood: exports say much again and again, as with
-/// which program a message was written. What comes again is compared, which takes a fraction of scanning it.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    places: [KnownThere; 8],
-}
-
-/// Those of one place.
-#[derive(Debug, Default)]
-struct KnownThere {
-    texts: [Vec<u8>; 4],
-    /// Which of them gives way next.
-    oldest: usize,
-    /// How many were kept since one came again.
-    in_vain: u32,
-}
-
-impl KnownThere {
-    /// Nothing longer is kept, in bytes.
-    const LONGEST: usize = 512;
-    /// When that many were kept in vain, what stands here is always new.
-    const PATIENCE: u32 = 1000;
-
-    /// The length of the known text that `rest` begins with. An object or array ends where its text does, so whatever
-    /// begins with it is scanned no further than that.
-    fn length(&mut self, rest: &[u8]) -> Option<usize> {
-        let mut texts = self.texts.iter();
-        let text = texts.find(|text| !text.is_empty() && rest.starts_with(text))?;
-        self.in_vain = 0;
-        Some(text.len())
-    }
-
-    fn keep(&mut self, text: &[u8]) {
-        if text.len() <= Self::LONGEST {
-            let oldest = &mut self.texts[self.oldest];
-            oldest.clear();
-            oldest.extend_from_slice(text);
-            self.oldest = (self.oldest + 1) % self.texts.len();
-            self.in_vain += 1;
-        }
-    }
-}
-
 /// Goes through one JSON text from front to back.
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -232,25 +189,6 @@ impl<'a> Scanner<'a> {
             Some(b'n') => self.literal("null", Value::Null),
             _ => Err(NotJson),
         }
-    }
-
-    /// Scans one value of no interest, the one at `place` among those of its object.
-    pub(super) fn pass_over(&mut self, place: usize, known: &mut Known) -> Result<()> {
-        let nested = matches!(self.peek(), Some(b'{' | b'['));
-        let known = known.places.get_mut(place);
-        let known = known.filter(|known| nested && known.in_vain < KnownThere::PATIENCE);
-        let Some(known) = known else {
-            return self.value().map(drop);
-        };
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if let Some(length) = known.length(rest) {
-            self.at += length;
-            return Ok(());
-        }
-        let start = self.at;
-        self.value()?;
-        known.keep(self.text.as_bytes().get(start..self.at).unwrap_or_default());
-        Ok(())
     }
 
     /// Scans an object. `member` is called with each name and must scan the value that comes next, and no more.

@@ -1,6 +1,6 @@
 use super::Reason;
 use super::csv::without_line_end;
-use super::json::{JsonString, Known, NotJson, Scanner, Value};
+use super::json::{JsonString, NotJson, Scanner, Value};
 use super::number::{parse_i64, parse_user_id, user_id};
 use super::timestamp::needed_timestamp;
 
@@ -27,7 +27,6 @@ pub struct MessageParser {
     body: String,
     created_at: String,
     link_description: String,
-    known: Known,
 }
 
 impl MessageParser {
@@ -48,7 +47,7 @@ impl MessageParser {
     /// The [`Reason`] why it cannot be read; a needed field that is null is a [`Reason::MissingField`].
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Message<'a>, Reason> {
         let text = std::str::from_utf8(without_line_end(line)).map_err(|_| Reason::NotUtf8)?;
-        let members = Members::scan(text, &mut self.known)?;
+        let members = Members::scan(text)?;
         let id = integer(members.id)?;
         let user = match members.user_id {
             None | Some(Value::Null) => integer(members.nested_user_id)?,
@@ -84,17 +83,15 @@ struct Members<'a> {
     recommended: Option<Value<'a>>,
     body: Option<Value<'a>>,
     link_description: Option<Value<'a>>,
-    /// How many others there were.
-    others: usize,
 }
 
 impl<'a> Members<'a> {
-    fn scan(text: &'a str, known: &mut Known) -> Result<Self, Reason> {
+    fn scan(text: &'a str) -> Result<Self, Reason> {
         let mut scanner = Scanner::new(text);
         let mut members = Self::default();
         let is_object = scanner.peek() == Some(b'{');
         let scanned = if is_object {
-            scanner.object(|scanner, name| members.read(scanner, name, known))
+            scanner.object(|scanner, name| members.read(scanner, name))
         } else {
             scanner.value().map(drop)
         };
@@ -108,12 +105,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn read(
-        &mut self,
-        scanner: &mut Scanner<'a>,
-        name: JsonString<'a>,
-        known: &mut Known,
-    ) -> Result<(), NotJson> {
+    fn read(&mut self, scanner: &mut Scanner<'a>, name: JsonString<'a>) -> Result<(), NotJson> {
         match &*name.name() {
             "id" => self.id = Some(scanner.value()?),
             "user_id" => self.user_id = Some(scanner.value()?),
@@ -122,10 +114,7 @@ impl<'a> Members<'a> {
             "recommended" => self.recommended = Some(scanner.value()?),
             "body" => self.body = Some(scanner.value()?),
             "links" => self.link_description = first_description(scanner)?,
-            _ => {
-                scanner.pass_over(self.others, known)?;
-                self.others += 1;
-            }
+            _ => drop(scanner.value()?),
         }
         Ok(())
     }
