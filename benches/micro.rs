@@ -184,13 +184,14 @@ fn tokenize(bencher: Bencher) {
         });
 }
 
-#[divan::bench(args = Instructions::available())]
-fn score_tokens(bencher: Bencher, instructions: Instructions) {
-    let (model, documents) = documents(1_000, 100);
+/// A million tokens, which is what is scored together.
+#[divan::bench(args = Instructions::available(), consts = [25, 100], sample_count = 20)]
+fn score_tokens<const LENGTH: usize>(bencher: Bencher, instructions: Instructions) {
+    let (model, documents) = documents(1_000_000 / LENGTH, LENGTH);
     let documents: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
     let scorer = TableScorer::with_instructions(model.spec(), model.weights(), instructions);
     bencher
-        .counter(ItemsCount::new(100_000_usize))
+        .counter(ItemsCount::new(1_000_000_usize))
         .bench_local(|| black_box(scorer.logits(&documents).unwrap()));
 }
 

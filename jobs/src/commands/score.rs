@@ -16,8 +16,6 @@ use crate::cli::ScoreOptions;
 /// What is read at once, and the most that waits to be scored together.
 const READ_BYTES: usize = 1 << 20;
 const WAITING_READS: usize = 16;
-/// Scored at once by one thread: few enough tokens for a table's frequent words to stay in the cache.
-const DOCUMENTS: usize = 1024;
 
 /// Scores the texts of standard input. A text is answered as soon as its line is there, many at once when there are.
 pub async fn run(options: ScoreOptions) -> Result<()> {
@@ -154,7 +152,6 @@ impl Texts {
         let mut scores = String::with_capacity(lines.len() / 8);
         let mut done = Done::default();
         let (mut cleaned, mut documents) = (String::new(), Documents::default());
-        let mut waiting = 0;
         let mut lines = lines.split_inclusive(|&byte| byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -166,13 +163,12 @@ impl Texts {
                 clean_text_into(&String::from_utf8_lossy(line), &mut cleaned);
                 documents.push(&self.model, cleaned.as_bytes(), b"");
             }
-            waiting += 1;
-            if waiting == DOCUMENTS || lines.peek().is_none() {
+            done.texts += 1;
+            if documents.is_full() || lines.peek().is_none() {
                 for score in self.millionths(&documents.as_slices())? {
                     let (whole, part) = (score / MILLIONTHS, score % MILLIONTHS);
                     writeln!(scores, "{whole}.{part:06}")?;
                 }
-                done.texts += std::mem::take(&mut waiting);
                 done.tokens += documents.tokens();
                 documents.clear();
             }

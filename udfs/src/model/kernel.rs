@@ -20,6 +20,24 @@ impl Row {
     pub(super) const ZERO: Self = Self([[0.0; LANES]; TAPS]);
 }
 
+/// Rows are asked of the memory this many tokens before they are added: about what it takes them to arrive.
+pub(super) const AHEAD: usize = 24;
+
+/// Asks for the row of a word that will be needed soon.
+#[inline(always)]
+fn prefetch(rows: &[Row], token: u32) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(Row(row)) = rows.get(token as usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in row {
+            // SAFETY: a hint; it reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (rows, token);
+}
+
 /// Some neighbouring lanes of a line.
 trait Lanes: Copy {
     const COUNT: usize;
@@ -123,9 +141,14 @@ mod x86 {
 /// The greatest sum of every filter over a document's windows.
 ///
 /// Each word's row is read once: its entries are added to the sums of the windows that are open at it, and one window
-/// of each width closes. Windows that would start before the document begin at minus infinity and never win.
+/// of each width closes. Windows that would start before the document begin at minus infinity and never win. `upcoming`
+/// are the tokens [`AHEAD`] of each.
 #[inline(always)]
-fn maxima<V: Lanes>(rows: &[Row], tokens: &[u32]) -> [[f32; LANES]; WIDTHS.len()] {
+fn maxima<V: Lanes>(
+    rows: &[Row],
+    tokens: &[u32],
+    upcoming: &[u32],
+) -> [[f32; LANES]; WIDTHS.len()] {
     let mut lines = [[0.0; LANES]; WIDTHS.len()];
     for part in 0..LANES / V::COUNT {
         let none = V::splat(f32::NEG_INFINITY);
@@ -134,7 +157,10 @@ fn maxima<V: Lanes>(rows: &[Row], tokens: &[u32]) -> [[f32; LANES]; WIDTHS.len()
         let mut four = [none; 3];
         let mut five = [none; 4];
         let mut best = [none; 3];
-        for &token in tokens {
+        for (&token, &soon) in tokens.iter().zip(upcoming) {
+            if part == 0 {
+                prefetch(rows, soon);
+            }
             // Tokens are checked before; the zero row is never reached in this way.
             let Row(row) = rows.get(token as usize).unwrap_or(&Row::ZERO);
             let tap = |position: usize| V::load(&row[position], part);
@@ -159,8 +185,8 @@ fn maxima<V: Lanes>(rows: &[Row], tokens: &[u32]) -> [[f32; LANES]; WIDTHS.len()
 
 /// What a block adds to a document's logit: maxima, bias, ReLU, output layer.
 #[inline(always)]
-fn contribution<V: Lanes>(block: &Block, tokens: &[u32]) -> f64 {
-    let maxima = maxima::<V>(&block.rows, tokens);
+fn contribution<V: Lanes>(block: &Block, tokens: &[u32], upcoming: &[u32]) -> f64 {
+    let maxima = maxima::<V>(&block.rows, tokens, upcoming);
     let mut lanes = [0.0_f64; LANES];
     for ((maxima, bias), output) in maxima.iter().zip(&block.bias).zip(&block.output) {
         for (lane, sum) in lanes.iter_mut().enumerate() {
@@ -203,13 +229,13 @@ mod features {
     use std::arch::x86_64::{__m256, __m512};
 
     #[target_feature(enable = "avx512f")]
-    pub(super) fn contribution_avx512(block: &Block, tokens: &[u32]) -> f64 {
-        contribution::<__m512>(block, tokens)
+    pub(super) fn contribution_avx512(block: &Block, tokens: &[u32], upcoming: &[u32]) -> f64 {
+        contribution::<__m512>(block, tokens, upcoming)
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn contribution_avx2(block: &Block, tokens: &[u32]) -> f64 {
-        contribution::<__m256>(block, tokens)
+    pub(super) fn contribution_avx2(block: &Block, tokens: &[u32], upcoming: &[u32]) -> f64 {
+        contribution::<__m256>(block, tokens, upcoming)
     }
 
     #[target_feature(enable = "avx512f")]
@@ -229,16 +255,22 @@ mod features {
     }
 }
 
-/// What a block of filters adds to the logit of a document of at least five tokens.
+/// What a block of filters adds to the logit of a document of at least five tokens. `upcoming` are as many tokens: those
+/// [`AHEAD`] of each, in this document or the next ones.
 #[inline]
-pub(super) fn scan(instructions: Instructions, block: &Block, tokens: &[u32]) -> f64 {
+pub(super) fn scan(
+    instructions: Instructions,
+    block: &Block,
+    tokens: &[u32],
+    upcoming: &[u32],
+) -> f64 {
     match instructions {
         // SAFETY: a TableScorer has only instructions that were detected on this machine.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { features::contribution_avx512(block, tokens) },
+        Instructions::Avx512 => unsafe { features::contribution_avx512(block, tokens, upcoming) },
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { features::contribution_avx2(block, tokens) },
-        _ => contribution::<[f32; 4]>(block, tokens),
+        Instructions::Avx2 => unsafe { features::contribution_avx2(block, tokens, upcoming) },
+        _ => contribution::<[f32; 4]>(block, tokens, upcoming),
     }
 }
 

@@ -181,6 +181,10 @@ impl Model {
     }
 }
 
+/// Documents are scored together until they have this many tokens: the tables of rare words come from main memory once
+/// a block of filters, whatever number of documents use them, and a million tokens take 4 MB.
+const TOGETHER: usize = 1 << 20;
+
 /// Tokenized documents on their way to a [`Scorer`].
 #[derive(Debug, Default)]
 pub struct Documents {
@@ -200,6 +204,12 @@ impl Documents {
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Whether they should be scored before more are taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.tokens.len() + self.ends.len() >= TOGETHER
     }
 
     /// The documents, as scorers take them.

@@ -6,7 +6,7 @@
 
 use super::error::ModelError;
 use super::folder::{LANES, MIN_TOKENS, Spec, WIDTHS, Weights};
-use super::kernel::{self, Row, TAPS};
+use super::kernel::{self, AHEAD, Row, TAPS};
 use super::network::{Scorer, check_tokens};
 
 /// Products of word vectors and filters, and the output layer.
@@ -154,22 +154,31 @@ fn taps_of_block(spec: &Spec, weights: &Weights, block: usize) -> Vec<Row> {
 
 impl Scorer for TableScorer {
     fn logits(&self, documents: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+        // All tokens in one row, so that a document's end does not keep the next one's rows from being asked for.
+        let padding = self.vocabulary as u32;
+        let tokens = documents
+            .iter()
+            .map(|document| document.len())
+            .sum::<usize>();
+        let mut stream = Vec::with_capacity(tokens + AHEAD);
+        let mut spans = Vec::with_capacity(documents.len());
         for document in documents {
             check_tokens(document, self.vocabulary)?;
+            let start = stream.len();
+            stream.extend_from_slice(document);
+            stream.resize(stream.len().max(start + MIN_TOKENS), padding);
+            spans.push(start..stream.len());
         }
-        let padding = self.vocabulary as u32;
+        stream.extend([padding; AHEAD]);
+        let upcoming = stream.get(AHEAD..).unwrap_or(&[]);
         let mut sums = vec![self.output_bias; documents.len()];
         for block in &self.blocks {
-            for (document, sum) in documents.iter().zip(&mut sums) {
-                let mut padded = [padding; MIN_TOKENS];
-                let tokens = match padded.get_mut(..document.len()) {
-                    Some(start) => {
-                        start.copy_from_slice(document);
-                        &padded
-                    }
-                    None => *document,
-                };
-                *sum += kernel::scan(self.instructions, block, tokens);
+            for (span, sum) in spans.iter().zip(&mut sums) {
+                if let (Some(tokens), Some(upcoming)) =
+                    (stream.get(span.clone()), upcoming.get(span.clone()))
+                {
+                    *sum += kernel::scan(self.instructions, block, tokens, upcoming);
+                }
             }
         }
         Ok(sums.into_iter().map(|sum| sum as f32).collect())

@@ -10,8 +10,14 @@ pub struct Vocabulary {
     bytes: Vec<u8>,
     /// Where each word ends in `bytes`.
     ends: Vec<u32>,
-    index: HashTable<u32>,
+    /// Words that fit into a key, with their ids: looked up without a look at `bytes`.
+    short: HashTable<(Key, u32)>,
+    /// Ids of all others.
+    long: HashTable<u32>,
 }
+
+/// A word of up to 15 bytes; its length is the last byte.
+type Key = [u64; 2];
 
 impl Vocabulary {
     /// Reads `vocabulary.txt`: one word a line, most frequent first.
@@ -22,7 +28,8 @@ impl Vocabulary {
         let mut vocabulary = Self {
             bytes: Vec::with_capacity(text.len()),
             ends: Vec::new(),
-            index: HashTable::new(),
+            short: HashTable::new(),
+            long: HashTable::new(),
         };
         let lines = text.strip_suffix(b"\n").unwrap_or(text);
         if lines.is_empty() {
@@ -55,9 +62,18 @@ impl Vocabulary {
         let id = self.ends.len() as u32;
         self.bytes.extend_from_slice(word);
         self.ends.push(self.bytes.len() as u32);
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        self.index
-            .insert_unique(hash(word), id, |&id| hash(slice(bytes, ends, id)));
+        match key(word) {
+            Some(key) => {
+                let entry = (key, id);
+                self.short
+                    .insert_unique(hash_key(key), entry, |&(key, _)| hash_key(key));
+            }
+            None => {
+                let (bytes, ends) = (&self.bytes, &self.ends);
+                self.long
+                    .insert_unique(hash(word), id, |&id| hash(slice(bytes, ends, id)));
+            }
+        }
     }
 
     /// Number of words.
@@ -76,9 +92,16 @@ impl Vocabulary {
     #[inline]
     #[must_use]
     pub fn id(&self, word: &[u8]) -> Option<u32> {
-        self.index
-            .find(hash(word), |&id| slice(&self.bytes, &self.ends, id) == word)
-            .copied()
+        match key(word) {
+            Some(key) => {
+                let entry = self.short.find(hash_key(key), |&(known, _)| known == key);
+                entry.map(|&(_, id)| id)
+            }
+            None => {
+                let is = |&id: &u32| slice(&self.bytes, &self.ends, id) == word;
+                self.long.find(hash(word), is).copied()
+            }
+        }
     }
 
     /// The word of an id; empty when there is no such id.
@@ -104,27 +127,52 @@ fn slice<'a>(bytes: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
     bytes.get(start as usize..end as usize).unwrap_or(&[])
 }
 
-/// A hash for words: eight bytes at a time, folded by a 128-bit product. The table that it serves is fixed once
-/// loaded, so nobody can fill it with collisions.
-#[inline]
-fn hash(word: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        (product >> 64) as u64 ^ product as u64
+/// The key of a word that is short enough for one, by at most two reads that may overlap.
+#[inline(always)]
+fn key(word: &[u8]) -> Option<Key> {
+    let length = word.len();
+    let (first, rest) = if length > 15 {
+        return None;
+    } else if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+        // Of the last eight bytes those after the eighth, which are none when there are eight in all.
+        let rest = u64::from_le_bytes(*last) >> (8 * (15 - length)) >> 8;
+        (u64::from_le_bytes(*first), rest)
+    } else if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4));
+        (u64::from(u32::from_le_bytes(*first)) | last, 0)
+    } else {
+        let byte = |bytes: u64, (at, &byte): (usize, &u8)| bytes | u64::from(byte) << (8 * at);
+        (word.iter().enumerate().fold(0, byte), 0)
     };
+    Some([first, rest | (length as u64) << 56])
+}
+
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The halves of a 128-bit product, one over the other. The tables that this hashes for are fixed once loaded, so nobody
+/// can fill them with collisions.
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[inline(always)]
+fn hash_key([first, rest]: Key) -> u64 {
+    fold(first ^ FACTOR, rest ^ 0x2d35_8dcc_aa6c_78a5)
+}
+
+/// A hash for words of any length, eight bytes at a time.
+fn hash(word: &[u8]) -> u64 {
     let mut state = word.len() as u64 ^ 0x2d35_8dcc_aa6c_78a5;
-    let mut chunks = word.chunks_exact(8);
-    for chunk in &mut chunks {
+    for chunk in word.chunks(8) {
         let mut eight = [0; 8];
-        eight.copy_from_slice(chunk);
+        for (to, from) in eight.iter_mut().zip(chunk) {
+            *to = *from;
+        }
         state = fold(state ^ u64::from_le_bytes(eight), FACTOR);
     }
-    let mut rest = [0; 8];
-    for (to, from) in rest.iter_mut().zip(chunks.remainder()) {
-        *to = *from;
-    }
-    fold(state ^ u64::from_le_bytes(rest), FACTOR ^ 0x5555_5555)
+    state
 }
 
 /// White space as Python's `str.split` has it, within ASCII.
@@ -141,14 +189,22 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The words of a cleaned text, and the white space between them that is not a single blank.
 fn marked(text: &[u8], mut emit: impl FnMut(&[u8])) {
-    for run in text.chunk_by(|&a, &b| is_space(a) == is_space(b)) {
-        match run {
-            [b' '] => {}
-            [first, ..] if !is_space(*first) => emit(run),
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.iter().position(|&byte| is_space(byte));
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if !word.is_empty() {
+            emit(word);
+        }
+        let end = after.iter().position(|&byte| !is_space(byte));
+        let (gap, after) = after.split_at(end.unwrap_or(after.len()));
+        match gap {
+            [] | [b' '] => {}
             [_] => emit(b"_1"),
             [_, _] => emit(b"_2"),
             _ => emit(b"_3"),
         }
+        rest = after;
     }
 }
 
@@ -244,6 +300,29 @@ mod tests {
         assert_eq!(vocabulary.word(2), "internationalisation");
         assert_eq!(vocabulary.word(3), "");
         assert!(Vocabulary::parse(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn words_of_every_length_are_told_apart() {
+        let words: Vec<String> = (1..40)
+            .flat_map(|length| {
+                let word: String = ('a'..='z').cycle().take(length).collect();
+                (0..length).map(move |at| {
+                    let mut word = word.clone();
+                    word.replace_range(at..=at, "-");
+                    word
+                })
+            })
+            .collect();
+        let vocabulary = Vocabulary::parse(words.join("\n").as_bytes()).unwrap();
+        for (id, word) in words.iter().enumerate() {
+            assert_eq!(vocabulary.id(word.as_bytes()), Some(id as u32), "{word}");
+            assert_eq!(
+                vocabulary.id(format!("{word}\0").as_bytes()),
+                None,
+                "{word}"
+            );
+        }
     }
 
     #[test]

@@ -12,10 +12,6 @@ use datafusion::logical_expr::{
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Documents are scored together until they have this many tokens: enough to keep a table's frequent words in the
-/// cache, few enough to stay small next to the rows they come from.
-const BATCH_TOKENS: usize = 1 << 16;
-
 /// The SQL function `reputation(clean_body, clean_link_desc)`: the probability in millionths (0 to 1000000) that a
 /// weekly document is a good user's, at even odds. Null counts as empty; a document without a known word gives 0.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ impl Reputation {
         let mut documents = Documents::default();
         for row in 0..rows {
             documents.push(&self.model, body.get(row), link_desc.get(row));
-            if documents.tokens() >= BATCH_TOKENS || row + 1 == rows {
+            if documents.is_full() || row + 1 == rows {
                 let batch = self.model.millionths(&documents.as_slices());
                 scores.extend(batch.map_err(|error| DataFusionError::External(Box::new(error)))?);
                 documents.clear();

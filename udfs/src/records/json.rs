@@ -3,9 +3,9 @@
 //! It accepts what Python's `json.loads` accepts, but neither `NaN`, `Infinity` and `-Infinity` nor more than
 //! [`MAX_DEPTH`] levels, which also bounds its recursion.
 
-use std::borrow::Cow;
+use memchr::memchr;
 
-use memchr::memchr2;
+use super::quotes::Quotes;
 
 /// Levels of arrays and objects in each other.
 const MAX_DEPTH: u32 = 128;
@@ -18,58 +18,75 @@ type Result<T> = std::result::Result<T, NotJson>;
 
 /// A value, scanned and found valid.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(super) struct Value {
+    pub(super) kind: Kind,
+    /// Where it is in the text: the start, and above it the end. Two numbers in all are handed on in registers.
+    span: u64,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Null,
     True,
     False,
-    /// A number without fraction and exponent, as it is written.
-    Integer(&'a str),
+    /// A number without fraction and exponent.
+    Integer,
     /// Any other number.
     Float,
-    String(JsonString<'a>),
+    String,
+    /// A string with escapes.
+    EscapedString,
     Array,
     Object,
 }
 
-/// A valid string as it is written between its quotes.
-#[derive(Clone, Copy)]
-pub(super) struct JsonString<'a> {
-    raw: &'a str,
-    escaped: bool,
-}
+impl Value {
+    /// From positions in a text of less than 4 GiB.
+    #[inline]
+    fn between(kind: Kind, start: usize, end: usize) -> Self {
+        let span = start as u64 | (end as u64) << 32;
+        Self { kind, span }
+    }
 
-impl<'a> JsonString<'a> {
-    /// What the string says. Decoded into the buffer when it has escapes.
+    /// The position after it.
+    #[inline]
+    pub(super) fn end(self) -> usize {
+        (self.span >> 32) as usize
+    }
+
+    /// What it is written as in the text that it was scanned in; a string without its quotes.
+    #[inline(always)]
+    pub(super) fn raw(self, text: &str) -> &str {
+        let (start, end) = (self.span as u32 as usize, self.end());
+        let quote = usize::from(matches!(self.kind, Kind::String | Kind::EscapedString));
+        text.get(start + quote..end - quote).unwrap_or_default()
+    }
+
+    /// What a string says. Decoded into the buffer when it has escapes.
     ///
     /// Half a surrogate pair, which Python keeps and UTF-8 cannot hold, becomes U+FFFD.
-    pub(super) fn decode<'b>(self, buffer: &'b mut String) -> &'b str
-    where
-        'a: 'b,
-    {
-        if !self.escaped {
-            return self.raw;
+    #[inline(always)]
+    pub(super) fn decode<'a>(self, text: &'a str, buffer: &'a mut String) -> &'a str {
+        match self.kind {
+            Kind::EscapedString => decode_escapes(self.raw(text), buffer),
+            _ => self.raw(text),
         }
-        buffer.clear();
-        let mut rest = self.raw;
-        while let Some((plain, escape)) = rest.split_once('\\') {
-            buffer.push_str(plain);
-            let (decoded, length) = decode_escape(escape);
-            buffer.push(decoded);
-            rest = escape.get(length..).unwrap_or_default();
-        }
-        buffer.push_str(rest);
-        buffer
     }
+}
 
-    /// What the string says, for names: they hardly ever have escapes.
-    pub(super) fn name(self) -> Cow<'a, str> {
-        if !self.escaped {
-            return Cow::Borrowed(self.raw);
-        }
-        let mut name = String::new();
-        self.decode(&mut name);
-        Cow::Owned(name)
+#[cold]
+fn decode_escapes<'a>(raw: &str, buffer: &'a mut String) -> &'a str {
+    buffer.clear();
+    let mut rest = raw;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        buffer.push_str(plain);
+        let (decoded, length) = decode_escape(escape);
+        buffer.push(decoded);
+        rest = escape.get(length..).unwrap_or_default();
     }
+    buffer.push_str(rest);
+    buffer
 }
 
 /// The character that a valid escape stands for, and the escape's length without its first backslash.
@@ -111,227 +128,225 @@ fn hex(text: &str, at: usize) -> u32 {
         .unwrap_or_default()
 }
 
-/// Where the first quote or backslash is. Names and most values are short: for these a search that is set up for long
-/// texts costs more than it finds, so the first bytes are looked at eight at a time.
-#[inline]
-fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    // The high bit of each byte that is zero, and of none below the first of these ("Bit Twiddling Hacks", haszero).
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let mut at = 0;
-    while at < 32
-        && let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
-        let word = u64::from_le_bytes(*eight);
-        let found = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    memchr2(b'"', b'\\', rest).map(|found| at + found)
-}
-
-/// Goes through one JSON text from front to back.
+/// Goes through one JSON text of less than 4 GiB. Each function takes the position where it begins and gives the one
+/// where it ends: a position that is kept in memory would be waited for at every step.
+#[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    quotes: &'a Quotes,
     depth: u32,
-    /// Whether any control character is in the text. If not, as is usual, strings need not be searched for them.
-    controls: bool,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        // Without an early exit, so that it is vectorised.
-        let controls = text
-            .bytes()
-            .fold(false, |found, byte| found | (byte < 0x20));
+    /// A scanner of a text and its quotes.
+    pub(super) fn new(text: &'a str, quotes: &'a Quotes) -> Self {
         Self {
             text,
-            at: 0,
+            quotes,
             depth: 0,
-            controls,
         }
     }
 
-    /// The first byte of what comes next, white space passed over.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    /// Passes over white space: the position and the byte of what comes next. Zero, which is valid nowhere outside of
+    /// strings, when nothing does.
+    #[inline(always)]
+    pub(super) fn peek(&self, mut at: usize) -> (usize, u8) {
         loop {
-            match self.byte() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                other => return other,
+            match self.byte(at) {
+                b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+                byte => return (at, byte),
             }
         }
     }
 
+    /// What a name says.
+    #[inline(always)]
+    pub(super) fn name<'b>(&self, name: Value, buffer: &'b mut String) -> &'b str
+    where
+        'a: 'b,
+    {
+        name.decode(self.text, buffer)
+    }
+
+    /// The byte at a position; zero at the end.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or(0)
+    }
+
     /// Checks that nothing but white space follows.
-    pub(super) fn end(&mut self) -> Result<()> {
-        self.peek().map_or(Ok(()), |_| Err(NotJson))
+    pub(super) fn end(&self, at: usize) -> Result<()> {
+        match self.peek(at).0 == self.text.len() {
+            true => Ok(()),
+            false => Err(NotJson),
+        }
     }
 
     /// Scans one value of whatever type.
-    pub(super) fn value(&mut self) -> Result<Value<'a>> {
-        match self.peek() {
-            Some(b'"') => self.string().map(Value::String),
-            Some(b'{') => self
-                .object(|scanner, _| scanner.value().map(drop))
-                .map(|()| Value::Object),
-            Some(b'[') => self
-                .array(|scanner, _| scanner.value().map(drop))
-                .map(|()| Value::Array),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal("true", Value::True),
-            Some(b'f') => self.literal("false", Value::False),
-            Some(b'n') => self.literal("null", Value::Null),
+    #[inline(always)]
+    pub(super) fn value(&self, at: usize) -> Result<Value> {
+        let (at, byte) = self.peek(at);
+        match byte {
+            b'"' => self.string(at),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.literal(at, b"true", Kind::True),
+            b'f' => self.literal(at, b"false", Kind::False),
+            b'n' => self.literal(at, b"null", Kind::Null),
+            b'{' => Ok(Value::between(Kind::Object, at, self.pass_over(at)?)),
+            b'[' => Ok(Value::between(Kind::Array, at, self.pass_over(at)?)),
             _ => Err(NotJson),
         }
     }
 
-    /// Scans an object. `member` is called with each name and must scan the value that comes next, and no more.
+    /// Scans one value that nobody asked for.
+    pub(super) fn pass_over(&self, at: usize) -> Result<usize> {
+        let (at, byte) = self.peek(at);
+        match byte {
+            b'{' => self.object(at, |scanner, _, at| scanner.pass_over(at)),
+            b'[' => self.array(at, |scanner, _, at| scanner.pass_over(at)),
+            _ => self.value(at).map(Value::end),
+        }
+    }
+
+    /// Scans an object. `member` is called with each name and the position of its value, which it must scan.
+    #[inline(always)]
     pub(super) fn object(
-        &mut self,
-        mut member: impl FnMut(&mut Self, JsonString<'a>) -> Result<()>,
-    ) -> Result<()> {
-        self.nested(b'{', b'}', |scanner, _| {
-            if scanner.peek() != Some(b'"') {
+        &self,
+        at: usize,
+        mut member: impl FnMut(&Self, Value, usize) -> Result<usize>,
+    ) -> Result<usize> {
+        self.nested(at, b'{', b'}', |scanner, _, at| {
+            let (at, b'"') = scanner.peek(at) else {
                 return Err(NotJson);
-            }
-            let name = scanner.string()?;
-            if scanner.peek() != Some(b':') {
+            };
+            let name = scanner.string(at)?;
+            let (at, b':') = scanner.peek(name.end()) else {
                 return Err(NotJson);
-            }
-            scanner.at += 1;
-            member(scanner, name)
+            };
+            member(scanner, name, at + 1)
         })
     }
 
-    /// Scans an array. `element` is called with each index and must scan the value that comes next, and no more.
+    /// Scans an array. `element` is called with each index and the element's position, which it must scan.
+    #[inline(always)]
     pub(super) fn array(
-        &mut self,
-        element: impl FnMut(&mut Self, usize) -> Result<()>,
-    ) -> Result<()> {
-        self.nested(b'[', b']', element)
+        &self,
+        at: usize,
+        element: impl FnMut(&Self, usize, usize) -> Result<usize>,
+    ) -> Result<usize> {
+        self.nested(at, b'[', b']', element)
     }
 
     /// Scans items with commas between them.
+    #[inline(always)]
     fn nested(
-        &mut self,
+        &self,
+        at: usize,
         open: u8,
         close: u8,
-        mut item: impl FnMut(&mut Self, usize) -> Result<()>,
-    ) -> Result<()> {
-        if self.peek() != Some(open) || self.depth == MAX_DEPTH {
+        mut item: impl FnMut(&Self, usize, usize) -> Result<usize>,
+    ) -> Result<usize> {
+        let (at, byte) = self.peek(at);
+        if byte != open || self.depth == MAX_DEPTH {
             return Err(NotJson);
         }
-        self.depth += 1;
-        self.at += 1;
-        if self.peek() != Some(close) {
-            for index in 0.. {
-                item(self, index)?;
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(byte) if byte == close => break,
-                    _ => return Err(NotJson),
-                }
-            }
+        let (mut at, mut byte) = self.peek(at + 1);
+        if byte == close {
+            return Ok(at + 1);
         }
-        self.at += 1;
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn literal(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word) {
-            return Err(NotJson);
-        }
-        self.at += word.len();
-        Ok(value)
-    }
-
-    fn number(&mut self) -> Result<Value<'a>> {
-        let start = self.at;
-        if self.byte() == Some(b'-') {
-            self.at += 1;
-        }
-        let leading_zero = self.byte() == Some(b'0');
-        let digits = self.digits()?;
-        if leading_zero && digits > 1 {
-            return Err(NotJson);
-        }
-        let mut integer = true;
-        if self.byte() == Some(b'.') {
-            integer = false;
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.byte() {
-            integer = false;
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.byte() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        if !integer {
-            return Ok(Value::Float);
-        }
-        self.text
-            .get(start..self.at)
-            .map(Value::Integer)
-            .ok_or(NotJson)
-    }
-
-    /// Passes over digits, at least one, and says how many.
-    fn digits(&mut self) -> Result<usize> {
-        let start = self.at;
-        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        if self.at == start {
-            Err(NotJson)
-        } else {
-            Ok(self.at - start)
-        }
-    }
-
-    /// Scans the string whose opening quote comes next.
-    fn string(&mut self) -> Result<JsonString<'a>> {
-        let bytes = self.text.as_bytes();
-        let start = self.at + 1;
-        let mut at = start;
-        let mut escaped = false;
-        loop {
-            at += quote_or_backslash(bytes.get(at..).ok_or(NotJson)?).ok_or(NotJson)?;
-            if bytes.get(at) == Some(&b'"') {
+        let inner = Self {
+            depth: self.depth + 1,
+            ..*self
+        };
+        for index in 0.. {
+            (at, byte) = self.peek(item(&inner, index, at)?);
+            if byte != b',' {
                 break;
             }
-            escaped = true;
-            at += match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-                Some(b'u') => {
-                    let digits = bytes.get(at + 2..at + 6).ok_or(NotJson)?;
-                    if !digits.iter().all(u8::is_ascii_hexdigit) {
-                        return Err(NotJson);
-                    }
-                    6
-                }
-                _ => return Err(NotJson),
-            };
+            at += 1;
         }
-        let raw = self.text.get(start..at).ok_or(NotJson)?;
-        if self.controls && raw.bytes().any(|byte| byte < 0x20) {
+        match byte == close {
+            true => Ok(at + 1),
+            false => Err(NotJson),
+        }
+    }
+
+    #[inline(always)]
+    fn literal<const N: usize>(&self, at: usize, word: &[u8; N], kind: Kind) -> Result<Value> {
+        match self.text.as_bytes().get(at..at + N) {
+            Some(found) if found == word => Ok(Value::between(kind, at, at + N)),
+            _ => Err(NotJson),
+        }
+    }
+
+    #[inline(always)]
+    fn number(&self, start: usize) -> Result<Value> {
+        let first = start + usize::from(self.byte(start) == b'-');
+        let mut at = self.digits(first)?;
+        if self.byte(first) == b'0' && at > first + 1 {
             return Err(NotJson);
         }
-        self.at = at + 1;
-        Ok(JsonString { raw, escaped })
+        let mut kind = Kind::Integer;
+        if self.byte(at) == b'.' {
+            kind = Kind::Float;
+            at = self.digits(at + 1)?;
+        }
+        if let b'e' | b'E' = self.byte(at) {
+            kind = Kind::Float;
+            let signed = matches!(self.byte(at + 1), b'+' | b'-');
+            at = self.digits(at + 1 + usize::from(signed))?;
+        }
+        Ok(Value::between(kind, start, at))
     }
+
+    /// Passes over digits, at least one.
+    #[inline(always)]
+    fn digits(&self, start: usize) -> Result<usize> {
+        let mut at = start;
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        match at > start {
+            true => Ok(at),
+            false => Err(NotJson),
+        }
+    }
+
+    /// Scans the string whose opening quote is there.
+    #[inline(always)]
+    fn string(&self, start: usize) -> Result<Value> {
+        let end = self.quotes.next(start + 1).ok_or(NotJson)?;
+        let mut kind = Kind::String;
+        if self.quotes.controls || self.quotes.backslashes {
+            let raw = self.text.get(start + 1..end).ok_or(NotJson)?;
+            if raw.bytes().any(|byte| byte < 0x20) {
+                return Err(NotJson);
+            }
+            if has_escapes(raw)? {
+                kind = Kind::EscapedString;
+            }
+        }
+        Ok(Value::between(kind, start, end + 1))
+    }
+}
+
+/// Whether a string has escapes, all of which must be valid.
+fn has_escapes(raw: &str) -> Result<bool> {
+    let bytes = raw.as_bytes();
+    let mut at = 0;
+    while let Some(found) = memchr(b'\\', bytes.get(at..).ok_or(NotJson)?) {
+        at += found;
+        at += match bytes.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') => {
+                let digits = bytes.get(at + 2..at + 6).ok_or(NotJson)?;
+                if !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(NotJson);
+                }
+                6
+            }
+            _ => return Err(NotJson),
+        };
+    }
+    Ok(at > 0)
 }

@@ -1,7 +1,8 @@
 use super::Reason;
 use super::csv::without_line_end;
-use super::json::{JsonString, NotJson, Scanner, Value};
+use super::json::{Kind, NotJson, Scanner, Value};
 use super::number::{parse_i64, parse_user_id, user_id};
+use super::quotes::Quotes;
 use super::timestamp::needed_timestamp;
 
 /// A message, as far as it is needed.
@@ -27,6 +28,7 @@ pub struct MessageParser {
     body: String,
     created_at: String,
     link_description: String,
+    quotes: Quotes,
 }
 
 impl MessageParser {
@@ -47,27 +49,37 @@ impl MessageParser {
     /// The [`Reason`] why it cannot be read; a needed field that is null is a [`Reason::MissingField`].
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Message<'a>, Reason> {
         let text = std::str::from_utf8(without_line_end(line)).map_err(|_| Reason::NotUtf8)?;
-        let members = Members::scan(text)?;
-        let id = integer(members.id)?;
+        if u32::try_from(text.len()).is_err() {
+            return Err(Reason::TooLong);
+        }
+        let mut members = Members::default();
+        self.quotes.index(text.as_bytes());
+        members.scan(text, &self.quotes)?;
+        let id = integer(text, members.id)?;
         let user = match members.user_id {
-            None | Some(Value::Null) => integer(members.nested_user_id)?,
-            given => integer(given)?,
+            None
+            | Some(Value {
+                kind: Kind::Null, ..
+            }) => integer(text, members.nested_user_id)?,
+            given => integer(text, given)?,
         };
         let user_id = user_id(user)?;
         let created_at = needed_timestamp(
             string(members.created_at)?
-                .decode(&mut self.created_at)
+                .decode(text, &mut self.created_at)
                 .as_bytes(),
         )?;
         Ok(Message {
             id,
             user_id,
             created_at,
-            recommended: matches!(members.recommended, Some(Value::True)),
-            body: string(members.body)?.decode(&mut self.body),
-            link_description: match members.link_description {
-                Some(Value::String(description)) => description.decode(&mut self.link_description),
-                _ => "",
+            recommended: members
+                .recommended
+                .is_some_and(|value| value.kind == Kind::True),
+            body: string(members.body)?.decode(text, &mut self.body),
+            link_description: match string(members.link_description) {
+                Ok(description) => description.decode(text, &mut self.link_description),
+                Err(_) => "",
             },
         })
     }
@@ -75,99 +87,105 @@ impl MessageParser {
 
 /// The values of a message's members that are looked at.
 #[derive(Default)]
-struct Members<'a> {
-    id: Option<Value<'a>>,
-    user_id: Option<Value<'a>>,
-    nested_user_id: Option<Value<'a>>,
-    created_at: Option<Value<'a>>,
-    recommended: Option<Value<'a>>,
-    body: Option<Value<'a>>,
-    link_description: Option<Value<'a>>,
+struct Members {
+    id: Option<Value>,
+    user_id: Option<Value>,
+    nested_user_id: Option<Value>,
+    created_at: Option<Value>,
+    recommended: Option<Value>,
+    body: Option<Value>,
+    link_description: Option<Value>,
 }
 
-impl<'a> Members<'a> {
-    fn scan(text: &'a str) -> Result<Self, Reason> {
-        let mut scanner = Scanner::new(text);
-        let mut members = Self::default();
-        let is_object = scanner.peek() == Some(b'{');
-        let scanned = if is_object {
-            scanner.object(|scanner, name| members.read(scanner, name))
-        } else {
-            scanner.value().map(drop)
+impl Members {
+    /// Reads them from a line's text; in place, since a copy would wait for what was just written.
+    #[inline]
+    fn scan(&mut self, text: &str, quotes: &Quotes) -> Result<(), Reason> {
+        let scanner = Scanner::new(text, quotes);
+        let is_object = scanner.peek(0).1 == b'{';
+        let scanned = match is_object {
+            true => scanner.object(0, |scanner, name, at| self.read(scanner, name, at)),
+            false => scanner.pass_over(0),
         };
         scanned
-            .and_then(|()| scanner.end())
+            .and_then(|at| scanner.end(at))
             .map_err(|NotJson| Reason::NotJson)?;
-        if is_object {
-            Ok(members)
-        } else {
-            Err(Reason::WrongType)
+        match is_object {
+            true => Ok(()),
+            false => Err(Reason::WrongType),
         }
     }
 
-    fn read(&mut self, scanner: &mut Scanner<'a>, name: JsonString<'a>) -> Result<(), NotJson> {
-        match &*name.name() {
-            "id" => self.id = Some(scanner.value()?),
-            "user_id" => self.user_id = Some(scanner.value()?),
-            "user" => self.nested_user_id = member(scanner, "id")?,
-            "created_at" => self.created_at = Some(scanner.value()?),
-            "recommended" => self.recommended = Some(scanner.value()?),
-            "body" => self.body = Some(scanner.value()?),
-            "links" => self.link_description = first_description(scanner)?,
-            _ => drop(scanner.value()?),
+    #[inline(always)]
+    fn read(&mut self, scanner: &Scanner<'_>, name: Value, at: usize) -> Result<usize, NotJson> {
+        let member = match scanner.name(name, &mut String::new()) {
+            "id" => &mut self.id,
+            "user_id" => &mut self.user_id,
+            "created_at" => &mut self.created_at,
+            "recommended" => &mut self.recommended,
+            "body" => &mut self.body,
+            "user" => return member(scanner, at, "id", &mut self.nested_user_id),
+            "links" => return first_description(scanner, at, &mut self.link_description),
+            _ => return scanner.pass_over(at),
+        };
+        let value = scanner.value(at)?;
+        *member = Some(value);
+        Ok(value.end())
+    }
+}
+
+/// Scans a value and finds the member of that name, if the value is an object that has one.
+fn member(
+    scanner: &Scanner<'_>,
+    at: usize,
+    wanted: &str,
+    found: &mut Option<Value>,
+) -> Result<usize, NotJson> {
+    *found = None;
+    if scanner.peek(at).1 != b'{' {
+        return scanner.pass_over(at);
+    }
+    scanner.object(at, |scanner, name, at| {
+        if scanner.name(name, &mut String::new()) != wanted {
+            return scanner.pass_over(at);
         }
-        Ok(())
+        let value = scanner.value(at)?;
+        *found = Some(value);
+        Ok(value.end())
+    })
+}
+
+/// Scans the value of `links` and finds its first element's description, if there is one.
+fn first_description(
+    scanner: &Scanner<'_>,
+    at: usize,
+    description: &mut Option<Value>,
+) -> Result<usize, NotJson> {
+    *description = None;
+    if scanner.peek(at).1 != b'[' {
+        return scanner.pass_over(at);
+    }
+    scanner.array(at, |scanner, index, at| match index {
+        0 => member(scanner, at, "description", description),
+        _ => scanner.pass_over(at),
+    })
+}
+
+fn integer(text: &str, value: Option<Value>) -> Result<i64, Reason> {
+    let value = value.ok_or(Reason::MissingField)?;
+    match value.kind {
+        Kind::Null => Err(Reason::MissingField),
+        Kind::Integer => parse_i64(value.raw(text).as_bytes()),
+        _ => Err(Reason::WrongType),
     }
 }
 
-/// Scans a value and gives the member of that name, if the value is an object that has one.
-fn member<'a>(scanner: &mut Scanner<'a>, wanted: &str) -> Result<Option<Value<'a>>, NotJson> {
-    let mut found = None;
-    if scanner.peek() != Some(b'{') {
-        scanner.value()?;
-        return Ok(found);
-    }
-    scanner.object(|scanner, name| {
-        let value = scanner.value()?;
-        if name.name() == wanted {
-            found = Some(value);
-        }
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Scans the value of `links` and gives its first element's description, if there is one.
-fn first_description<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Value<'a>>, NotJson> {
-    let mut description = None;
-    if scanner.peek() != Some(b'[') {
-        scanner.value()?;
-        return Ok(description);
-    }
-    scanner.array(|scanner, index| {
-        if index == 0 {
-            description = member(scanner, "description")?;
-        } else {
-            scanner.value()?;
-        }
-        Ok(())
-    })?;
-    Ok(description)
-}
-
-fn integer(value: Option<Value<'_>>) -> Result<i64, Reason> {
-    match value {
-        None | Some(Value::Null) => Err(Reason::MissingField),
-        Some(Value::Integer(digits)) => parse_i64(digits.as_bytes()),
-        Some(_) => Err(Reason::WrongType),
-    }
-}
-
-fn string(value: Option<Value<'_>>) -> Result<JsonString<'_>, Reason> {
-    match value {
-        None | Some(Value::Null) => Err(Reason::MissingField),
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(Reason::WrongType),
+fn string(value: Option<Value>) -> Result<Value, Reason> {
+    let value = value.ok_or(Reason::MissingField)?;
+    match value.kind {
+        Kind::Null => Err(Reason::MissingField),
+        Kind::String | Kind::EscapedString => Ok(value),
+        _ => Err(Reason::WrongType),
     }
 }
 

@@ -13,6 +13,7 @@ mod engagement;
 mod json;
 mod message;
 mod number;
+mod quotes;
 mod reason;
 mod timestamp;
 mod user;

@@ -29,17 +29,29 @@ pub(super) fn parse_i64(text: &[u8]) -> Result<i64, Reason> {
 }
 
 /// The value of some digits; saturates, which is out of range for every caller.
+#[inline]
 fn digits(text: &[u8]) -> Result<u64, Reason> {
-    if text.is_empty() {
-        return Err(Reason::MissingField);
+    // Up to 19 digits cannot exceed 64 bits, and need not look whether they do.
+    match text.len() {
+        0 => Err(Reason::MissingField),
+        1..=19 => fold(text, |value, digit| {
+            value.wrapping_mul(10).wrapping_add(digit)
+        }),
+        _ => fold(text, |value, digit| {
+            value.saturating_mul(10).saturating_add(digit)
+        }),
     }
-    let mut value = 0_u64;
+}
+
+#[inline(always)]
+fn fold(text: &[u8], append: impl Fn(u64, u64) -> u64) -> Result<u64, Reason> {
+    let mut value = 0;
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return Err(Reason::NotANumber);
         }
-        value = value.saturating_mul(10).saturating_add(u64::from(digit));
+        value = append(value, u64::from(digit));
     }
     Ok(value)
 }

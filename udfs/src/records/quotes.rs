@@ -1,0 +1,192 @@
+//! Where a line's quotes are: one look at every byte, 64 of them at a time.
+//!
+//! The first stage of Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (2019), as far as strings need it.
+
+/// Bytes of a block; each has its bit in a mask.
+const BLOCK: usize = 64;
+
+/// The quotes of a line that no backslash escapes, as bits, and what else was seen on the way.
+#[derive(Debug, Default)]
+pub(super) struct Quotes {
+    /// A mask for each block of 64 bytes.
+    masks: Vec<u64>,
+    /// Whether any byte is a backslash.
+    pub(super) backslashes: bool,
+    /// Whether any byte is a control character (below 0x20).
+    pub(super) controls: bool,
+}
+
+impl Quotes {
+    /// Looks at another line.
+    pub(super) fn index(&mut self, line: &[u8]) {
+        self.masks.clear();
+        let (mut backslashes, mut controls, mut escaped) = (0, 0, 0);
+        let (blocks, rest) = line.as_chunks::<BLOCK>();
+        let last = (!rest.is_empty()).then(|| masks_of_rest(line, rest));
+        for masks in blocks.iter().map(masks).chain(last) {
+            let mut quotes = masks.quotes;
+            if masks.backslashes | escaped != 0 {
+                quotes &= !escaped_bytes(masks.backslashes, &mut escaped);
+            }
+            self.masks.push(quotes);
+            backslashes |= masks.backslashes;
+            controls |= masks.controls;
+        }
+        self.backslashes = backslashes != 0;
+        self.controls = controls != 0;
+    }
+
+    /// The first quote at a position or after it.
+    #[inline(always)]
+    pub(super) fn next(&self, at: usize) -> Option<usize> {
+        let mut block = at / BLOCK;
+        let left = self.masks.get(block)? >> (at % BLOCK);
+        if left != 0 {
+            return Some(at + left.trailing_zeros() as usize);
+        }
+        loop {
+            block += 1;
+            let left = *self.masks.get(block)?;
+            if left != 0 {
+                return Some(block * BLOCK + left.trailing_zeros() as usize);
+            }
+        }
+    }
+}
+
+/// The bytes after an odd number of backslashes in a row, without a loop over the rows (as simdjson does it): adding a
+/// row's first bit to the row carries to the byte after it. `escaped` is 1 when the block before escapes the first byte.
+#[inline]
+fn escaped_bytes(backslashes: u64, escaped: &mut u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let backslashes = backslashes & !*escaped;
+    let after = backslashes << 1 | *escaped;
+    let odd_starts = backslashes & !EVEN & !after;
+    let (ends, overflow) = odd_starts.overflowing_add(backslashes);
+    *escaped = u64::from(overflow);
+    (EVEN ^ (ends << 1)) & after
+}
+
+/// A bit for each byte of a block that is one of these.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Masks {
+    quotes: u64,
+    backslashes: u64,
+    controls: u64,
+}
+
+/// The masks of what is left of a line after its whole blocks.
+#[inline]
+fn masks_of_rest(line: &[u8], rest: &[u8]) -> Masks {
+    if let Some(block) = line.last_chunk::<BLOCK>() {
+        // The line's last 64 bytes, less those that were in the block before.
+        let before = BLOCK - rest.len();
+        let Masks {
+            quotes,
+            backslashes,
+            controls,
+        } = masks(block);
+        return Masks {
+            quotes: quotes >> before,
+            backslashes: backslashes >> before,
+            controls: controls >> before,
+        };
+    }
+    let mut block = [b' '; BLOCK];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    masks(&block)
+}
+
+#[inline]
+fn masks(block: &[u8; BLOCK]) -> Masks {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every machine of this architecture has these vectors.
+    return unsafe { masks_by_vector(block) };
+    #[cfg(not(target_arch = "x86_64"))]
+    return masks_by_byte(block);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn masks_by_vector(block: &[u8; BLOCK]) -> Masks {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8,
+    };
+    let mut masks = Masks::default();
+    for (part, bytes) in block.as_chunks::<16>().0.iter().enumerate() {
+        // SAFETY: 16 bytes are read, wherever they begin, and all of them are there.
+        let bytes = unsafe { _mm_loadu_si128(std::ptr::from_ref(bytes).cast::<__m128i>()) };
+        let equal = |to: __m128i| {
+            let bits = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, to)) as u16;
+            u64::from(bits) << (16 * part)
+        };
+        masks.quotes |= equal(_mm_set1_epi8(b'"' as i8));
+        masks.backslashes |= equal(_mm_set1_epi8(b'\\' as i8));
+        // Equal to the smaller of itself and 0x1F: not above it.
+        masks.controls |= equal(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)));
+    }
+    masks
+}
+
+/// What [`masks`] must give.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn masks_by_byte(block: &[u8; BLOCK]) -> Masks {
+    let mut masks = Masks::default();
+    for (at, &byte) in block.iter().enumerate() {
+        masks.quotes |= u64::from(byte == b'"') << at;
+        masks.backslashes |= u64::from(byte == b'\\') << at;
+        masks.controls |= u64::from(byte < 0x20) << at;
+    }
+    masks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn masks_are_of_the_bytes() {
+        for byte in 0..=u8::MAX {
+            let mut block = [b' '; BLOCK];
+            for at in [0, 1, 15, 16, 40, 63] {
+                block[at] = byte;
+            }
+            assert_eq!(masks(&block), masks_by_byte(&block), "{byte}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_those_that_no_backslash_escapes() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut quotes = Quotes::default();
+        for _ in 0..20_000 {
+            let length = random.random_range(0..300);
+            let most = random.random_range(1..4);
+            let line: Vec<u8> = (0..length)
+                .map(|_| b"\\\" a\x1f"[random.random_range(0..=most)])
+                .collect();
+            let (mut expected, mut escaped) = (vec![], false);
+            for (at, byte) in line.iter().enumerate() {
+                if *byte == b'"' && !escaped {
+                    expected.push(at);
+                }
+                escaped = *byte == b'\\' && !escaped;
+            }
+            quotes.index(&line);
+            let mut at = 0;
+            let found = std::iter::from_fn(|| {
+                let found = quotes.next(at)?;
+                at = found + 1;
+                Some(found)
+            });
+            assert_eq!(found.collect::<Vec<usize>>(), expected, "{line:?}");
+            assert_eq!(quotes.backslashes, line.contains(&b'\\'));
+            assert_eq!(quotes.controls, line.contains(&0x1f));
+        }
+    }
+}
