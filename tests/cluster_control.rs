@@ -48,16 +48,7 @@ fn a_run_is_listed_cancelled_and_gone_on_with() {
         if how == "cancel" {
             let mut cancel = program();
             cancel.args(["cancel", run_id, "--cluster", &cluster.url()]);
-            // Between two stages a run has nothing at work for a moment.
-            loop {
-                let outcome = Outcome::of(&mut cancel);
-                if outcome.code == Some(0) {
-                    break;
-                }
-                outcome.exits(1).says(&["has no job at work"]);
-                assert!(begun.elapsed() < Duration::from_secs(5), "never at work");
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            Outcome::of(&mut cancel).exits(0);
         } else {
             send(run.child(), "INT");
         }

@@ -14,51 +14,31 @@ use std::sync::Arc;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-use clap::{CommandFactory, FromArgMatches, Parser};
 use datafusion::execution::SessionStateDefaults;
-use graph_recs_sql::cluster::process::{ProcessOptions, ended, runtime};
+use graph_recs_sql::cluster::process::{Options, Program};
 use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
 use graph_recs_udfs::model::Model;
 
-/// Works on the pieces of graph-recs runs.
-#[derive(Parser)]
-struct Options {
-    #[command(flatten)]
-    ballista: Config,
-    #[command(flatten)]
-    process: ProcessOptions,
-}
+const PROGRAM: Program = Program {
+    name: "graph-recs-executor",
+    about: "Works on the pieces of graph-recs runs",
+    defaults: &[
+        ("bind_host", "127.0.0.1"),
+        ("log_level_setting", "warn,graph_recs_sql=info"),
+        ("scheduler_connect_timeout_seconds", "30"),
+        ("executor_heartbeat_interval_seconds", "2"),
+        ("job_data_clean_up_interval_seconds", "600"),
+        ("job_data_ttl_seconds", "3600"),
+    ],
+};
 
 /// The program, by the command line's options; comes back when it was told to stop, or could not go on.
 pub fn main() -> ExitCode {
-    ended("graph-recs-executor", run())
+    PROGRAM.run(serve)
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    let command = Options::command()
-        .name("graph-recs-executor")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Works on the pieces of graph-recs runs")
-        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
-        .mut_arg("log_level_setting", |level| {
-            level.default_value("warn,graph_recs_sql=info")
-        })
-        .mut_arg("scheduler_connect_timeout_seconds", |arg| {
-            arg.default_value("30")
-        })
-        .mut_arg("executor_heartbeat_interval_seconds", |arg| {
-            arg.default_value("2")
-        })
-        .mut_arg("job_data_clean_up_interval_seconds", |arg| {
-            arg.default_value("600")
-        })
-        .mut_arg("job_data_ttl_seconds", |arg| arg.default_value("3600"));
-    let options = Options::from_arg_matches(&command.get_matches())?;
-    runtime()?.block_on(serve(options))
-}
-
-async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+async fn serve(options: Options<Config>) -> Result<(), Box<dyn Error>> {
     let tls = options.process.tls.clone();
     let mut config: ExecutorProcessConfig = options.ballista.try_into()?;
     options.process.start_log(&config.special_mod_log_level);

@@ -11,43 +11,29 @@ use std::sync::Arc;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{Config, SchedulerConfig};
 use ballista_scheduler::scheduler_process::start_server;
-use clap::{CommandFactory, FromArgMatches, Parser};
-use graph_recs_sql::cluster::process::{ProcessOptions, ended, runtime};
+use graph_recs_sql::cluster::process::{Options, Program};
 use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, process_config};
 
-/// Hands the pieces of graph-recs runs to executors.
-#[derive(Parser)]
-struct Options {
-    #[command(flatten)]
-    ballista: Config,
-    #[command(flatten)]
-    process: ProcessOptions,
-}
+const PROGRAM: Program = Program {
+    name: "graph-recs-scheduler",
+    about: "Hands the pieces of graph-recs runs to executors",
+    defaults: &[
+        ("bind_host", "127.0.0.1"),
+        ("log_level_setting", "warn"),
+        ("executor_timeout_seconds", "10"),
+        ("expire_dead_executor_interval_seconds", "1"),
+    ],
+};
 
 /// The program, by the command line's options; comes back when it was told to stop, or could not go on.
 pub fn main() -> ExitCode {
-    ended("graph-recs-scheduler", run())
+    PROGRAM.run(serve)
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    let command = Options::command()
-        .name("graph-recs-scheduler")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Hands the pieces of graph-recs runs to executors")
-        .mut_arg("bind_host", |host| host.default_value("127.0.0.1"))
-        .mut_arg("log_level_setting", |level| level.default_value("warn"))
-        .mut_arg("executor_timeout_seconds", |arg| arg.default_value("10"))
-        .mut_arg("expire_dead_executor_interval_seconds", |arg| {
-            arg.default_value("1")
-        });
-    let options = Options::from_arg_matches(&command.get_matches())?;
+async fn serve(options: Options<Config>) -> Result<(), Box<dyn Error>> {
     let filter = &options.ballista.log_level_setting;
     options.process.start_log(filter);
-    runtime()?.block_on(serve(options))
-}
-
-async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let (mut ballista, tls) = (options.ballista, options.process.tls);
     let mut address: SocketAddr =
         format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;

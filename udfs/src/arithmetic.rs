@@ -117,21 +117,24 @@ impl ScalarUDFImpl for Ratio {
             DataType::Decimal128(precision, _) => *precision,
             other => return exec_err!("ratio: {other} is no decimal"),
         };
-        let most = 10u128.pow(u32::from(precision)) - 1;
         let [numerators, denominators] = take_args(&args)?;
         let denominators = cast(&denominators, &DataType::Int64)?;
         let denominators = denominators.as_primitive::<Int64Type>().iter();
         let quotients = match numerators.as_primitive_opt::<Int64Type>() {
             Some(numerators) => {
                 let numerators = numerators.iter();
-                quotients(numerators.map(|n| n.map(i128::from)), denominators, most)
+                quotients(
+                    numerators.map(|n| n.map(i128::from)),
+                    denominators,
+                    precision,
+                )
             }
             None => {
                 let numerators = cast(&numerators, &DataType::Decimal128(38, 0))?;
                 quotients(
                     numerators.as_primitive::<Decimal128Type>().iter(),
                     denominators,
-                    most,
+                    precision,
                 )
             }
         }?;
@@ -140,12 +143,13 @@ impl ScalarUDFImpl for Ratio {
     }
 }
 
-/// Quotients in units of the last place, `most` of them at most.
+/// Quotients in units of the last place, of `precision` digits at most.
 fn quotients(
     numerators: impl Iterator<Item = Option<i128>>,
     denominators: impl Iterator<Item = Option<i64>>,
-    most: u128,
+    precision: u8,
 ) -> Result<Decimal128Array> {
+    let most = 10u128.pow(u32::from(precision)) - 1;
     // Nearly always one denominator for all.
     let mut by: Option<(i64, Denominator)> = None;
     let mut quotient = |numerator: i128, denominator: i64| -> Result<i128> {
@@ -155,8 +159,7 @@ fn quotients(
         };
         by.divide(numerator, most).ok_or_else(|| {
             exec_datafusion_err!(
-                "ratio: {numerator} / {denominator} does not fit {} digits, {SCALE} of them after the point",
-                most.ilog10() + 1
+                "ratio: {numerator} / {denominator} does not fit {precision} digits, {SCALE} of them after the point"
             )
         })
     };

@@ -1,6 +1,6 @@
 //! `jobs`, `cancel`, `attach`, and leaving a run to the background.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -27,6 +27,10 @@ const EVERY: Duration = Duration::from_millis(500);
 const SILENT_AT_MOST: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
 /// How long `cancel` looks for further jobs of a run.
 const CANCEL_FOR: Duration = Duration::from_secs(10);
+/// Looks in a row that find none, after which there are no further ones, or there never was one: between two stages a run
+/// has nothing at work for a moment.
+const NO_MORE: usize = 3;
+const NONE_AT_ALL: usize = 10;
 
 /// The work on a cluster that the options describe.
 pub fn options(options: ClusterArgs) -> Option<ClusterOptions> {
@@ -171,11 +175,12 @@ pub async fn jobs(options: JobsOptions) -> Result<()> {
 pub async fn cancel(options: CancelOptions) -> Result<()> {
     let client = Client::new(&options.scheduler.cluster, &options.scheduler.tls)?;
     let prefix = job_prefix(&options.run);
-    let mut cancelled: HashMap<String, ()> = HashMap::new();
+    let mut cancelled: HashSet<String> = HashSet::new();
     let begun = std::time::Instant::now();
     let mut quiet = 0;
     // A driver between two jobs sends the next one before it sees that the run is cancelled.
-    while begun.elapsed() < CANCEL_FOR && quiet < 3 {
+    let patience = |none: bool| if none { NONE_AT_ALL } else { NO_MORE };
+    while begun.elapsed() < CANCEL_FOR && quiet < patience(cancelled.is_empty()) {
         let active = client.jobs().await?.into_iter().filter(|job| {
             job.job_name.starts_with(&prefix)
                 && ["Queued", "Running"].contains(&job.status.as_str())
@@ -184,7 +189,7 @@ pub async fn cancel(options: CancelOptions) -> Result<()> {
         quiet = if active.is_empty() { quiet + 1 } else { 0 };
         for job in active {
             client.cancel(&job.job_id).await?;
-            cancelled.insert(job.job_id, ());
+            cancelled.insert(job.job_id);
         }
         sleep(EVERY).await;
     }

@@ -1,17 +1,81 @@
 //! What the processes of a cluster have in common.
 
 use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
-use tokio::runtime::{Builder, Runtime};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use super::tls::TlsOptions;
 
 /// Deep plans are planned, read and run by recursion.
 const STACK_BYTES: usize = 32 << 20;
+
+/// A scheduler or an executor.
+pub struct Program {
+    /// The name that it is called by.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Ballista's options that have another default here: their names in its configuration, and the default.
+    pub defaults: &'static [(&'static str, &'static str)],
+}
+
+/// What a program is started with: Ballista's own options, and those beside them.
+#[derive(Parser)]
+pub struct Options<B: Args> {
+    /// Ballista's
+    #[command(flatten)]
+    pub ballista: B,
+    /// Beside them
+    #[command(flatten)]
+    pub process: ProcessOptions,
+}
+
+impl Program {
+    /// Serves by the command line's options. Comes back when the program was told to stop or could not go on, and has
+    /// said on standard error why when that was no good end.
+    pub fn run<B, S>(&self, serve: impl FnOnce(Options<B>) -> S) -> ExitCode
+    where
+        B: Args,
+        S: Future<Output = Result<(), Box<dyn Error>>>,
+    {
+        match self.serve(serve) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // The one place where these programs speak of their end.
+                #[allow(clippy::print_stderr)]
+                {
+                    eprintln!("{}: {error}", self.name);
+                }
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn serve<B, S>(&self, serve: impl FnOnce(Options<B>) -> S) -> Result<(), Box<dyn Error>>
+    where
+        B: Args,
+        S: Future<Output = Result<(), Box<dyn Error>>>,
+    {
+        let mut command = Options::<B>::command()
+            .name(self.name)
+            .version(env!("CARGO_PKG_VERSION"))
+            .about(self.about);
+        for &(option, value) in self.defaults {
+            command = command.mut_arg(option, |option| option.default_value(value));
+        }
+        let options = Options::from_arg_matches(&command.get_matches())?;
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_stack_size(STACK_BYTES)
+            .build()?;
+        runtime.block_on(serve(options))
+    }
+}
 
 /// Options of a scheduler and of an executor, beside Ballista's own.
 #[derive(Args, Clone, Debug)]
@@ -51,30 +115,4 @@ impl ProcessOptions {
             LogFormat::Text => log.init(),
         }
     }
-}
-
-/// Ends a program as its work did, and says on standard error why when that was no good end.
-pub fn ended(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The one place where these programs speak of their end.
-            #[allow(clippy::print_stderr)]
-            {
-                eprintln!("{program}: {error}");
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// What the process works in.
-///
-/// # Errors
-/// When there are no threads to be had.
-pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK_BYTES)
-        .build()
 }

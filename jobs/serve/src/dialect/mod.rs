@@ -367,12 +367,17 @@ impl VisitorMut for Rewriter<'_> {
                     ["current_user" | "session_user" | "user" | "current_role"] => {
                         *expr = text(self.user);
                     }
-                    // Null of an empty list.
-                    ["array_upper"] => {
+                    // Lists begin at 1. An empty one has no bounds.
+                    [bound @ ("array_lower" | "array_upper")] => {
                         function.name = name(&["array_length"]);
-                        let length = cast(expr.clone(), DataType::BigInt(None));
-                        let length = call("nullif", vec![length, number(0)]);
-                        *expr = cast(length, DataType::BigInt(None));
+                        let lower = *bound == "array_lower";
+                        let length = call("coalesce", vec![expr.clone(), number(0)]);
+                        let bound = match lower {
+                            true => call("least", vec![length, number(1)]),
+                            false => length,
+                        };
+                        let bound = call("nullif", vec![bound, number(0)]);
+                        *expr = cast(bound, DataType::BigInt(None));
                     }
                     ["_pg_expandarray"] => {
                         function.name = name(&["pg_numbered"]);
@@ -381,13 +386,6 @@ impl VisitorMut for Rewriter<'_> {
                     // Nobody has granted anything.
                     ["aclexplode"] => *expr = null(),
                     ["to_timestamp"] => read_format(function),
-                    ["array_lower"] => {
-                        function.name = name(&["array_length"]);
-                        let length = call("coalesce", vec![expr.clone(), number(0)]);
-                        let first = call("least", vec![length, number(1)]);
-                        let first = call("nullif", vec![first, number(0)]);
-                        *expr = cast(first, DataType::BigInt(None));
-                    }
                     _ => {}
                 }
             }

@@ -79,57 +79,54 @@ impl Table {
         Ok(())
     }
 
-    /// Where to look for `id` first: Knuth's multiplicative hashing (TAOCP 6.4), whose upper bits are the good ones.
-    fn first_slot(&self, id: i32) -> usize {
-        (id.cast_unsigned().wrapping_mul(0x9E37_79B1) >> (u32::BITS - self.bits)) as usize
-    }
-
-    /// Adds a path to `id` and gives the candidate's position.
-    #[inline]
-    pub(super) fn add_path(&mut self, id: i32, standing: Standing, weight: i64) -> Result<u32> {
-        let mut slot = self.first_slot(id);
-        let slots = &mut self.slots[..1 << self.bits];
-        let mask = slots.len() - 1;
+    /// The slot of `id`, or the empty one where it would be. The first to look at is that of Knuth's multiplicative hashing
+    /// (TAOCP 6.4), whose upper bits are the good ones.
+    #[inline(always)]
+    fn slot_of(&self, id: i32) -> usize {
+        let slots = &self.slots[..1 << self.bits];
+        let mut slot = id.cast_unsigned().wrapping_mul(0x9E37_79B1) >> (u32::BITS - self.bits);
         loop {
-            let found = slots[slot & mask];
-            if found == 0 {
-                let at = self.candidates.len() as u32;
-                self.candidates.push(Candidate {
-                    id,
-                    standing,
-                    weight,
-                });
-                slots[slot & mask] = at + 1;
-                return Ok(at);
-            }
-            let candidate = &mut self.candidates[found as usize - 1];
-            if candidate.id == id {
-                if candidate.standing != standing {
-                    candidate.standing = candidate.standing.and(standing);
-                }
-                let sum = candidate.weight.checked_add(weight);
-                candidate.weight = sum.ok_or_else(|| {
-                    exec_datafusion_err!(
-                        "second_degree: the weights of candidate {id} exceed 64 bits"
-                    )
-                })?;
-                return Ok(found - 1);
+            let at = slot as usize & (slots.len() - 1);
+            let found = slots[at] as usize;
+            if found == 0 || self.candidates[found - 1].id == id {
+                return at;
             }
             slot += 1;
         }
     }
 
+    /// Adds a path to `id` and gives the candidate's position.
+    #[inline]
+    pub(super) fn add_path(&mut self, id: i32, standing: Standing, weight: i64) -> Result<u32> {
+        let slot = self.slot_of(id);
+        let found = self.slots[slot];
+        if found == 0 {
+            let at = self.candidates.len() as u32;
+            self.candidates.push(Candidate {
+                id,
+                standing,
+                weight,
+            });
+            self.slots[slot] = at + 1;
+            return Ok(at);
+        }
+        let candidate = &mut self.candidates[found as usize - 1];
+        if candidate.standing != standing {
+            candidate.standing = candidate.standing.and(standing);
+        }
+        let sum = candidate.weight.checked_add(weight);
+        candidate.weight = sum.ok_or_else(|| {
+            exec_datafusion_err!("second_degree: the weights of candidate {id} exceed 64 bits")
+        })?;
+        Ok(found - 1)
+    }
+
     /// Says something more of `id`, if it is a candidate.
     pub(super) fn know(&mut self, id: i32, standing: Standing) {
-        let slots = &self.slots[..1 << self.bits];
-        let first = self.first_slot(id);
-        let places = (0..slots.len()).map(|step| slots[(first + step) & (slots.len() - 1)]);
-        for found in places.take_while(|&found| found != 0) {
-            let candidate = &mut self.candidates[found as usize - 1];
-            if candidate.id == id {
-                candidate.standing = candidate.standing.and(standing);
-                break;
-            }
+        let found = self.slots[self.slot_of(id)] as usize;
+        if found > 0 {
+            let candidate = &mut self.candidates[found - 1];
+            candidate.standing = candidate.standing.and(standing);
         }
     }
 
