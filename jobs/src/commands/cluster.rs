@@ -27,9 +27,9 @@ const EVERY: Duration = Duration::from_millis(500);
 const SILENT_AT_MOST: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
 /// How long `cancel` looks for further jobs of a run.
 const CANCEL_FOR: Duration = Duration::from_secs(10);
-/// Looks in a row that find none, after which there are no further ones, or there never was one: between two stages a run
-/// has nothing at work for a moment.
+/// After so many looks in a row that find none it looks for no further ones.
 const NO_MORE: usize = 3;
+/// And after so many when there never was one: between two stages a run has nothing at work for a moment.
 const NONE_AT_ALL: usize = 10;
 
 /// The work on a cluster that the options describe.

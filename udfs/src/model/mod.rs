@@ -181,8 +181,9 @@ impl Model {
     }
 }
 
-/// Documents are scored together until they have this many tokens: the tables of rare words come from main memory once
-/// a block of filters, whatever number of documents use them, and a million tokens take 4 MB.
+/// Documents are scored together until they have this many tokens, each being counted as one of [`MIN_TOKENS`] at least: the
+/// products of rare words come from main memory once a block of filters, however many documents use them. What scoring
+/// holds for it is some 10 MB, and 30 when the documents are as short as can be.
 const TOGETHER: usize = 1 << 20;
 
 /// Tokenized documents on their way to a [`Scorer`].
@@ -209,7 +210,7 @@ impl Documents {
     /// Whether they should be scored before more are taken.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.tokens.len() + self.ends.len() >= TOGETHER
+        self.tokens.len() + MIN_TOKENS * self.ends.len() >= TOGETHER
     }
 
     /// The documents, as scorers take them.

@@ -156,11 +156,10 @@ impl Scorer for TableScorer {
     fn logits(&self, documents: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
         // All tokens in one row, so that a document's end does not keep the next one's rows from being asked for.
         let padding = self.vocabulary as u32;
-        let tokens = documents
+        let padded = documents
             .iter()
-            .map(|document| document.len())
-            .sum::<usize>();
-        let mut stream = Vec::with_capacity(tokens + AHEAD);
+            .map(|document| document.len().max(MIN_TOKENS));
+        let mut stream = Vec::with_capacity(padded.sum::<usize>() + AHEAD);
         let mut spans = Vec::with_capacity(documents.len());
         for document in documents {
             check_tokens(document, self.vocabulary)?;

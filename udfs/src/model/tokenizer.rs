@@ -127,7 +127,7 @@ fn slice<'a>(bytes: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
     bytes.get(start as usize..end as usize).unwrap_or(&[])
 }
 
-/// The key of a word that is short enough for one, by at most two reads that may overlap.
+/// The key of a word that is short enough for one; from four bytes on by two reads, which may overlap.
 #[inline(always)]
 fn key(word: &[u8]) -> Option<Key> {
     let length = word.len();

@@ -1,7 +1,8 @@
 //! A validating scanner of JSON (RFC 8259) that decodes only what is asked for.
 //!
 //! It accepts what Python's `json.loads` accepts, but neither `NaN`, `Infinity` and `-Infinity` nor more than
-//! [`MAX_DEPTH`] levels, which also bounds its recursion.
+//! [`MAX_DEPTH`] levels, which also bounds its recursion. Integers may be of any length, where newer Pythons stop at 4,300
+//! digits.
 
 use memchr::memchr;
 
@@ -316,16 +317,14 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     fn string(&self, start: usize) -> Result<Value> {
         let end = self.quotes.next(start + 1).ok_or(NotJson)?;
-        let mut kind = Kind::String;
-        if self.quotes.controls || self.quotes.backslashes {
-            let raw = self.text.get(start + 1..end).ok_or(NotJson)?;
-            if raw.bytes().any(|byte| byte < 0x20) {
-                return Err(NotJson);
-            }
-            if has_escapes(raw)? {
-                kind = Kind::EscapedString;
-            }
+        let raw = || self.text.get(start + 1..end).ok_or(NotJson);
+        if self.quotes.controls && raw()?.bytes().any(|byte| byte < 0x20) {
+            return Err(NotJson);
         }
+        let kind = match self.quotes.backslashes && has_escapes(raw()?)? {
+            true => Kind::EscapedString,
+            false => Kind::String,
+        };
         Ok(Value::between(kind, start, end + 1))
     }
 }

@@ -166,7 +166,7 @@ mod tests {
         let mut quotes = Quotes::default();
         for _ in 0..20_000 {
             let length = random.random_range(0..300);
-            let most = random.random_range(1..4);
+            let most = random.random_range(1..5);
             let line: Vec<u8> = (0..length)
                 .map(|_| b"\\\" a\x1f"[random.random_range(0..=most)])
                 .collect();

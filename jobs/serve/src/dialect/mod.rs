@@ -369,12 +369,12 @@ impl VisitorMut for Rewriter<'_> {
                     }
                     // Lists begin at 1. An empty one has no bounds.
                     [bound @ ("array_lower" | "array_upper")] => {
+                        let most = (*bound == "array_lower").then(|| number(1));
                         function.name = name(&["array_length"]);
-                        let lower = *bound == "array_lower";
                         let length = call("coalesce", vec![expr.clone(), number(0)]);
-                        let bound = match lower {
-                            true => call("least", vec![length, number(1)]),
-                            false => length,
+                        let bound = match most {
+                            Some(most) => call("least", vec![length, most]),
+                            None => length,
                         };
                         let bound = call("nullif", vec![bound, number(0)]);
                         *expr = cast(bound, DataType::BigInt(None));
