@@ -56,7 +56,14 @@ fn parse_all(record: &[u8], parser: &mut MessageParser) -> usize {
         assert!(user.user_id > 0);
         read += 1;
     }
-    if let Ok(message) = parser.parse(record) {
+    let mut fresh = MessageParser::new();
+    let message = parser.parse(record);
+    assert_eq!(
+        message,
+        fresh.parse(record),
+        "what was read before does not matter"
+    );
+    if let Ok(message) = message {
         assert!(message.user_id > 0);
         assert!(
             serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok(),

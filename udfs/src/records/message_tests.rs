@@ -183,6 +183,32 @@ fn buffers_do_not_leak_from_line_to_line() {
 }
 
 #[test]
+fn values_that_come_again_are_checked_again() {
+    let mut parser = MessageParser::new();
+    for source in [1, 2, 3, 1, 2, 3, 4, 5, 6, 1] {
+        let source = format!(r#"{{"id":{source},"tags":["x"]}}"#);
+        let good = with(&format!(r#""source":{source},"list":[]"#));
+        for line in [&good, &good] {
+            assert_eq!(parser.parse(line.as_bytes()), Ok(PLAIN), "{line}");
+        }
+        for bad in [
+            format!(r#""source":{source}}}"#),
+            format!(r#""source":{source}]"#),
+            format!(r#""source":{source}0"#),
+            format!(r#""source":{}"#, &source[..source.len() - 1]),
+            format!(r#""source":{source}"list":[]"#),
+        ] {
+            let line = with(&bad);
+            assert_eq!(
+                parser.parse(line.as_bytes()),
+                Err(Reason::NotJson),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn gives_the_first_reason() {
     for (members, reason) in [
         (r#""id":null"#, Reason::MissingField),
