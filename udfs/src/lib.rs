@@ -7,6 +7,7 @@ pub mod aggregates;
 pub mod arithmetic;
 mod by_reference;
 pub mod model;
+mod prefetch;
 pub mod records;
 pub mod scan;
 pub mod stores;

@@ -179,8 +179,8 @@ pub async fn cancel(options: CancelOptions) -> Result<()> {
     let begun = std::time::Instant::now();
     let mut quiet = 0;
     // A driver between two jobs sends the next one before it sees that the run is cancelled.
-    let patience = |none: bool| if none { NONE_AT_ALL } else { NO_MORE };
-    while begun.elapsed() < CANCEL_FOR && quiet < patience(cancelled.is_empty()) {
+    let mut patience = NONE_AT_ALL;
+    while begun.elapsed() < CANCEL_FOR && quiet < patience {
         let active = client.jobs().await?.into_iter().filter(|job| {
             job.job_name.starts_with(&prefix)
                 && ["Queued", "Running"].contains(&job.status.as_str())
@@ -190,6 +190,7 @@ pub async fn cancel(options: CancelOptions) -> Result<()> {
         for job in active {
             client.cancel(&job.job_id).await?;
             cancelled.insert(job.job_id);
+            patience = NO_MORE;
         }
         sleep(EVERY).await;
     }

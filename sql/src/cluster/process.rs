@@ -43,7 +43,15 @@ impl Program {
         B: Args,
         S: Future<Output = Result<(), Box<dyn Error>>>,
     {
-        match self.serve(serve) {
+        let served = || -> Result<(), Box<dyn Error>> {
+            let options = self.options()?;
+            let runtime = Builder::new_multi_thread()
+                .enable_all()
+                .thread_stack_size(STACK_BYTES)
+                .build()?;
+            runtime.block_on(serve(options))
+        };
+        match served() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // The one place where these programs speak of their end.
@@ -56,11 +64,8 @@ impl Program {
         }
     }
 
-    fn serve<B, S>(&self, serve: impl FnOnce(Options<B>) -> S) -> Result<(), Box<dyn Error>>
-    where
-        B: Args,
-        S: Future<Output = Result<(), Box<dyn Error>>>,
-    {
+    /// The command line's options; the process ends with usage or help when they ask for it.
+    fn options<B: Args>(&self) -> Result<Options<B>, clap::Error> {
         let mut command = Options::<B>::command()
             .name(self.name)
             .version(env!("CARGO_PKG_VERSION"))
@@ -68,12 +73,7 @@ impl Program {
         for &(option, value) in self.defaults {
             command = command.mut_arg(option, |option| option.default_value(value));
         }
-        let options = Options::from_arg_matches(&command.get_matches())?;
-        let runtime = Builder::new_multi_thread()
-            .enable_all()
-            .thread_stack_size(STACK_BYTES)
-            .build()?;
-        runtime.block_on(serve(options))
+        Options::from_arg_matches(&command.get_matches())
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::folder::{LANES, WIDTHS};
 use super::tables::{Block, Instructions};
+use crate::prefetch::prefetch;
 
 /// Positions of all filters: 3 + 4 + 5.
 pub(super) const TAPS: usize = 12;
@@ -22,21 +23,6 @@ impl Row {
 
 /// Rows are asked of the memory this many tokens before they are added: about what it takes them to arrive.
 pub(super) const AHEAD: usize = 24;
-
-/// Asks for the row of a word that will be needed soon.
-#[inline(always)]
-fn prefetch(rows: &[Row], token: u32) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(Row(row)) = rows.get(token as usize) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in row {
-            // SAFETY: a hint; it reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (rows, token);
-}
 
 /// Some neighbouring lanes of a line.
 trait Lanes: Copy {
@@ -158,8 +144,10 @@ fn maxima<V: Lanes>(
         let mut five = [none; 4];
         let mut best = [none; 3];
         for (&token, &soon) in tokens.iter().zip(upcoming) {
-            if part == 0 {
-                prefetch(rows, soon);
+            if part == 0
+                && let Some(Row(row)) = rows.get(soon as usize)
+            {
+                prefetch(row);
             }
             // Tokens are checked before; the zero row is never reached in this way.
             let Row(row) = rows.get(token as usize).unwrap_or(&Row::ZERO);

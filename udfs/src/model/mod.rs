@@ -181,9 +181,9 @@ impl Model {
     }
 }
 
-/// Documents are scored together until they have this many tokens, each being counted as one of [`MIN_TOKENS`] at least: the
-/// products of rare words come from main memory once a block of filters, however many documents use them. What scoring
-/// holds for it is some 10 MB, and 30 when the documents are as short as can be.
+/// Documents are scored together until they have about this many tokens: the products of rare words come from main memory
+/// once a block of filters, however many documents use them. Each document counts for [`MIN_TOKENS`] more, since short
+/// ones are padded: what scoring holds is some 10 MB, and 30 when all documents are empty.
 const TOGETHER: usize = 1 << 20;
 
 /// Tokenized documents on their way to a [`Scorer`].

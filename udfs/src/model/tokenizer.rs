@@ -148,6 +148,7 @@ fn key(word: &[u8]) -> Option<Key> {
 }
 
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+const SEED: u64 = 0x2d35_8dcc_aa6c_78a5;
 
 /// The halves of a 128-bit product, one over the other. The tables that this hashes for are fixed once loaded, so nobody
 /// can fill them with collisions.
@@ -159,12 +160,12 @@ fn fold(a: u64, b: u64) -> u64 {
 
 #[inline(always)]
 fn hash_key([first, rest]: Key) -> u64 {
-    fold(first ^ FACTOR, rest ^ 0x2d35_8dcc_aa6c_78a5)
+    fold(first ^ FACTOR, rest ^ SEED)
 }
 
 /// A hash for words of any length, eight bytes at a time.
 fn hash(word: &[u8]) -> u64 {
-    let mut state = word.len() as u64 ^ 0x2d35_8dcc_aa6c_78a5;
+    let mut state = word.len() as u64 ^ SEED;
     for chunk in word.chunks(8) {
         let mut eight = [0; 8];
         for (to, from) in eight.iter_mut().zip(chunk) {

@@ -34,15 +34,14 @@ fn digits(text: &[u8]) -> Result<u64, Reason> {
     // Up to 19 digits cannot exceed 64 bits, and need not look whether they do.
     match text.len() {
         0 => Err(Reason::MissingField),
-        1..=19 => fold(text, |value, digit| {
-            value.wrapping_mul(10).wrapping_add(digit)
-        }),
+        1..=19 => fold(text, |value, digit| value * 10 + digit),
         _ => fold(text, |value, digit| {
             value.saturating_mul(10).saturating_add(digit)
         }),
     }
 }
 
+/// Appends digit by digit to a value.
 #[inline(always)]
 fn fold(text: &[u8], append: impl Fn(u64, u64) -> u64) -> Result<u64, Reason> {
     let mut value = 0;

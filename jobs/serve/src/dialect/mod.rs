@@ -369,12 +369,11 @@ impl VisitorMut for Rewriter<'_> {
                     }
                     // Lists begin at 1. An empty one has no bounds.
                     [bound @ ("array_lower" | "array_upper")] => {
-                        let most = (*bound == "array_lower").then(|| number(1));
                         function.name = name(&["array_length"]);
                         let length = call("coalesce", vec![expr.clone(), number(0)]);
-                        let bound = match most {
-                            Some(most) => call("least", vec![length, most]),
-                            None => length,
+                        let bound = match *bound {
+                            "array_lower" => call("least", vec![length, number(1)]),
+                            _ => length,
                         };
                         let bound = call("nullif", vec![bound, number(0)]);
                         *expr = cast(bound, DataType::BigInt(None));

@@ -16,6 +16,7 @@ use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use super::super::arguments::{field, list_array, lists, numbers, selected, struct_array, structs};
 use super::super::log::{Grouped, RowLog};
 use super::NAME;
+use crate::prefetch::prefetch;
 
 /// An element of a list of candidates.
 pub(super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
@@ -180,21 +181,6 @@ impl CandidateList<'_> {
         prefetch(self.standings);
     }
 }
-
-/// Bytes that a processor fetches at once.
-const CACHE_LINE: usize = 64;
-
-#[cfg(target_arch = "x86_64")]
-fn prefetch<T>(values: &[T]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    for line in values.chunks(CACHE_LINE / size_of::<T>()) {
-        // SAFETY: a hint to the processor, for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn prefetch<T>(_: &[T]) {}
 
 /// The lists of followed users of a batch.
 #[derive(Debug)]
