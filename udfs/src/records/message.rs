@@ -48,12 +48,17 @@ impl MessageParser {
     /// # Errors
     /// The [`Reason`] why it cannot be read; a needed field that is null is a [`Reason::MissingField`].
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Message<'a>, Reason> {
-        let text = std::str::from_utf8(without_line_end(line)).map_err(|_| Reason::NotUtf8)?;
+        let line = without_line_end(line);
+        self.quotes.index(line);
+        let text = match self.quotes.ascii {
+            // SAFETY: every byte was found to be ASCII.
+            true => unsafe { std::str::from_utf8_unchecked(line) },
+            false => std::str::from_utf8(line).map_err(|_| Reason::NotUtf8)?,
+        };
         if u32::try_from(text.len()).is_err() {
             return Err(Reason::TooLong);
         }
         let mut members = Members::default();
-        self.quotes.index(text.as_bytes());
         members.scan(text, &self.quotes)?;
         let id = integer(text, members.id)?;
         let user = match members.user_id {

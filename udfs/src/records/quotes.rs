@@ -14,16 +14,37 @@ pub(super) struct Quotes {
     pub(super) backslashes: bool,
     /// Whether any byte is a control character (below 0x20).
     pub(super) controls: bool,
+    /// Whether all bytes are ASCII.
+    pub(super) ascii: bool,
 }
 
 impl Quotes {
     /// Looks at another line.
     pub(super) fn index(&mut self, line: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        match is_x86_feature_detected!("avx512bw") {
+            // SAFETY: the processor has these instructions.
+            true => unsafe { self.index_avx512(line) },
+            // SAFETY: every machine of this architecture has these vectors.
+            false => self.index_with(line, |block| unsafe { masks_by_vector(block) }),
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        self.index_with(line, masks_by_byte);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw")]
+    fn index_avx512(&mut self, line: &[u8]) {
+        self.index_with(line, |block| masks_avx512(block));
+    }
+
+    #[inline(always)]
+    fn index_with(&mut self, line: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) {
         self.masks.clear();
-        let (mut backslashes, mut controls, mut escaped) = (0, 0, 0);
+        let (mut backslashes, mut controls, mut high, mut escaped) = (0, 0, 0, 0);
         let (blocks, rest) = line.as_chunks::<BLOCK>();
-        let last = (!rest.is_empty()).then(|| masks_of_rest(line, rest));
-        for masks in blocks.iter().map(masks).chain(last) {
+        let last = (!rest.is_empty()).then(|| masks_of_rest(line, rest, &masks));
+        for masks in blocks.iter().map(&masks).chain(last) {
             let mut quotes = masks.quotes;
             if masks.backslashes | escaped != 0 {
                 quotes &= !escaped_bytes(masks.backslashes, &mut escaped);
@@ -31,9 +52,11 @@ impl Quotes {
             self.masks.push(quotes);
             backslashes |= masks.backslashes;
             controls |= masks.controls;
+            high |= masks.high;
         }
         self.backslashes = backslashes != 0;
         self.controls = controls != 0;
+        self.ascii = high == 0;
     }
 
     /// The first quote at a position or after it.
@@ -73,11 +96,13 @@ struct Masks {
     quotes: u64,
     backslashes: u64,
     controls: u64,
+    /// Not ASCII.
+    high: u64,
 }
 
 /// The masks of what is left of a line after its whole blocks.
-#[inline]
-fn masks_of_rest(line: &[u8], rest: &[u8]) -> Masks {
+#[inline(always)]
+fn masks_of_rest(line: &[u8], rest: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
     if let Some(block) = line.last_chunk::<BLOCK>() {
         // The line's last 64 bytes, less those that were in the block before.
         let before = BLOCK - rest.len();
@@ -85,11 +110,13 @@ fn masks_of_rest(line: &[u8], rest: &[u8]) -> Masks {
             quotes,
             backslashes,
             controls,
+            high,
         } = masks(block);
         return Masks {
             quotes: quotes >> before,
             backslashes: backslashes >> before,
             controls: controls >> before,
+            high: high >> before,
         };
     }
     let mut block = [b' '; BLOCK];
@@ -99,13 +126,22 @@ fn masks_of_rest(line: &[u8], rest: &[u8]) -> Masks {
     masks(&block)
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
 #[inline]
-fn masks(block: &[u8; BLOCK]) -> Masks {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every machine of this architecture has these vectors.
-    return unsafe { masks_by_vector(block) };
-    #[cfg(not(target_arch = "x86_64"))]
-    return masks_by_byte(block);
+fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
+    use std::arch::x86_64::{
+        _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512, _mm512_movepi8_mask,
+        _mm512_set1_epi8,
+    };
+    // SAFETY: 64 bytes are read, wherever they begin, and all of them are there.
+    let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+    Masks {
+        quotes: _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'"' as i8)),
+        backslashes: _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'\\' as i8)),
+        controls: _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20)),
+        high: _mm512_movepi8_mask(bytes),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -119,19 +155,18 @@ fn masks_by_vector(block: &[u8; BLOCK]) -> Masks {
     for (part, bytes) in block.as_chunks::<16>().0.iter().enumerate() {
         // SAFETY: 16 bytes are read, wherever they begin, and all of them are there.
         let bytes = unsafe { _mm_loadu_si128(std::ptr::from_ref(bytes).cast::<__m128i>()) };
-        let equal = |to: __m128i| {
-            let bits = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, to)) as u16;
-            u64::from(bits) << (16 * part)
-        };
+        let bits = |of: __m128i| u64::from(_mm_movemask_epi8(of) as u16) << (16 * part);
+        let equal = |to: __m128i| bits(_mm_cmpeq_epi8(bytes, to));
         masks.quotes |= equal(_mm_set1_epi8(b'"' as i8));
         masks.backslashes |= equal(_mm_set1_epi8(b'\\' as i8));
         // Equal to the smaller of itself and 0x1F: not above it.
         masks.controls |= equal(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)));
+        masks.high |= bits(bytes);
     }
     masks
 }
 
-/// What [`masks`] must give.
+/// What the others must give.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn masks_by_byte(block: &[u8; BLOCK]) -> Masks {
     let mut masks = Masks::default();
@@ -139,6 +174,7 @@ fn masks_by_byte(block: &[u8; BLOCK]) -> Masks {
         masks.quotes |= u64::from(byte == b'"') << at;
         masks.backslashes |= u64::from(byte == b'\\') << at;
         masks.controls |= u64::from(byte < 0x20) << at;
+        masks.high |= u64::from(byte >= 0x80) << at;
     }
     masks
 }
@@ -156,7 +192,17 @@ mod tests {
             for at in [0, 1, 15, 16, 40, 63] {
                 block[at] = byte;
             }
-            assert_eq!(masks(&block), masks_by_byte(&block), "{byte}");
+            let expected = masks_by_byte(&block);
+            #[cfg(target_arch = "x86_64")]
+            {
+                // SAFETY: every machine of this architecture has these vectors.
+                assert_eq!(unsafe { masks_by_vector(&block) }, expected, "{byte}");
+                if is_x86_feature_detected!("avx512bw") {
+                    // SAFETY: the processor has these instructions.
+                    assert_eq!(unsafe { masks_avx512(&block) }, expected, "{byte}");
+                }
+            }
+            assert_eq!(expected.high != 0, byte >= 0x80);
         }
     }
 
@@ -166,9 +212,9 @@ mod tests {
         let mut quotes = Quotes::default();
         for _ in 0..20_000 {
             let length = random.random_range(0..300);
-            let most = random.random_range(1..5);
+            let most = random.random_range(1..6);
             let line: Vec<u8> = (0..length)
-                .map(|_| b"\\\" a\x1f"[random.random_range(0..=most)])
+                .map(|_| b"\\\" a\x1f\xc3"[random.random_range(0..=most)])
                 .collect();
             let (mut expected, mut escaped) = (vec![], false);
             for (at, byte) in line.iter().enumerate() {
@@ -187,6 +233,7 @@ mod tests {
             assert_eq!(found.collect::<Vec<usize>>(), expected, "{line:?}");
             assert_eq!(quotes.backslashes, line.contains(&b'\\'));
             assert_eq!(quotes.controls, line.contains(&0x1f));
+            assert_eq!(quotes.ascii, line.is_ascii());
         }
     }
 }
