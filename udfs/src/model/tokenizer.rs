@@ -92,7 +92,18 @@ impl Vocabulary {
     #[inline]
     #[must_use]
     pub fn id(&self, word: &[u8]) -> Option<u32> {
-        match key(word) {
+        self.id_at(word, word.len())
+    }
+
+    /// The id of the word of that length that a text begins with.
+    #[inline(always)]
+    fn id_at(&self, text: &[u8], length: usize) -> Option<u32> {
+        let word = text.get(..length)?;
+        let key = match text.first_chunk() {
+            Some(chunk) if length < chunk.len() => Some(key_within(chunk, length)),
+            _ => key(word),
+        };
+        match key {
             Some(key) => {
                 let entry = self.short.find(hash_key(key), |&(known, _)| known == key);
                 entry.map(|&(_, id)| id)
@@ -147,6 +158,13 @@ fn key(word: &[u8]) -> Option<Key> {
     Some([first, rest | (length as u64) << 56])
 }
 
+/// As [`key`], of a word within more text, whatever its length.
+#[inline(always)]
+fn key_within(text: &[u8; 16], length: usize) -> Key {
+    let word = u128::from_le_bytes(*text) & ((1 << (8 * length)) - 1);
+    [word as u64, (word >> 64) as u64 | (length as u64) << 56]
+}
+
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 const SEED: u64 = 0x2d35_8dcc_aa6c_78a5;
 
@@ -188,25 +206,55 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-/// The words of a cleaned text, and the white space between them that is not a single blank.
-fn marked(text: &[u8], mut emit: impl FnMut(&[u8])) {
+/// The words of a cleaned text, and the white space between them that is not a single blank: the text from where each
+/// begins, and its length.
+#[inline(always)]
+fn marked(text: &[u8], mut emit: impl FnMut(&[u8], usize)) {
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.iter().position(|&byte| is_space(byte));
-        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
-        if !word.is_empty() {
-            emit(word);
+        let end = word_end(rest);
+        if end > 0 {
+            emit(rest, end);
         }
-        let end = after.iter().position(|&byte| !is_space(byte));
-        let (gap, after) = after.split_at(end.unwrap_or(after.len()));
+        let after = rest.get(end..).unwrap_or_default();
+        let end = match after {
+            // A single blank.
+            [b' ', next, ..] if *next > b' ' => 1,
+            _ => {
+                let end = after.iter().position(|&byte| !is_space(byte));
+                end.unwrap_or(after.len())
+            }
+        };
+        let (gap, after) = after.split_at(end);
         match gap {
             [] | [b' '] => {}
-            [_] => emit(b"_1"),
-            [_, _] => emit(b"_2"),
-            _ => emit(b"_3"),
+            [_] => emit(b"_1", 2),
+            [_, _] => emit(b"_2", 2),
+            _ => emit(b"_3", 2),
         }
         rest = after;
     }
+}
+
+/// The position of the first white space, or the length when there is none.
+#[inline(always)]
+fn word_end(text: &[u8]) -> usize {
+    const EACH: u128 = u128::MAX / 255;
+    let mut at = 0;
+    if let Some(chunk) = text.first_chunk() {
+        // The highest bit of each byte stays where the byte is not below 33; all white space is.
+        let bytes = u128::from_le_bytes(*chunk) | (0x80 * EACH);
+        let below = !(bytes - 33 * EACH) & (0x80 * EACH);
+        at = below.trailing_zeros() as usize / 8;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let end = rest.iter().position(|&byte| is_space(byte));
+    at + end.unwrap_or(rest.len())
+}
+
+/// Whether a token stands for white space.
+fn is_mark(token: &[u8]) -> bool {
+    matches!(token, [.., b'_', b'1'..=b'3'])
 }
 
 /// How a document becomes token ids.
@@ -232,17 +280,30 @@ impl Tokenizer {
         clean_link_desc: &[u8],
         mut emit: impl FnMut(&[u8]),
     ) {
+        self.for_each_place(clean_body, clean_link_desc, |text, length| {
+            emit(text.get(..length).unwrap_or_default());
+        });
+    }
+
+    /// As [`Self::for_each_token`]: a text that begins with the token, and the token's length.
+    #[inline(always)]
+    fn for_each_place(
+        self,
+        clean_body: &[u8],
+        clean_link_desc: &[u8],
+        mut emit: impl FnMut(&[u8], usize),
+    ) {
         match self {
             Self::Plain => words(clean_body)
                 .chain(words(clean_link_desc))
-                .for_each(emit),
+                .for_each(|word| emit(word, word.len())),
             Self::Marked => {
                 marked(clean_body, &mut emit);
                 let mut token = LINK_DESC.to_vec();
-                marked(clean_link_desc, |word| {
+                marked(clean_link_desc, |text, length| {
                     token.truncate(LINK_DESC.len());
-                    token.extend_from_slice(word);
-                    emit(&token);
+                    token.extend_from_slice(text.get(..length).unwrap_or_default());
+                    emit(&token, token.len());
                 });
             }
         }
@@ -260,10 +321,10 @@ impl Tokenizer {
     ) {
         let start = tokens.len();
         let mut knows_word = false;
-        self.for_each_token(clean_body, clean_link_desc, |token| {
-            if let Some(id) = vocabulary.id(token) {
+        self.for_each_place(clean_body, clean_link_desc, |text, length| {
+            if let Some(id) = vocabulary.id_at(text, length) {
                 tokens.push(id);
-                knows_word |= !matches!(token, [.., b'_', b'1'..=b'3']);
+                knows_word = knows_word || !text.get(..length).is_some_and(is_mark);
             }
         });
         if !knows_word {
