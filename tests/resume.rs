@@ -105,7 +105,6 @@ fn killed_in_the_middle_of_every_step_of_a_big_day() {
     Outcome::of(&mut run(&place, "undisturbed")).exits(0);
     for (number, words) in [
         "adding up engagements",
-        "counting messages",
         "reading and scoring messages",
         "writing scores",
         "gathering candidates",

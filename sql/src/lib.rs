@@ -15,6 +15,8 @@ pub mod parquet;
 pub mod plans;
 pub mod postgres;
 pub mod session;
+pub mod tee;
+pub mod weekly_messages;
 
 pub use input::{Input, InputError};
 pub use parameters::Parameters;

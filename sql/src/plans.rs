@@ -32,7 +32,6 @@ pub const PLANS: &[Plan] = plans![
     "staging" / "user_summary",
     "staging" / "message_records",
     "staging" / "message_summary",
-    "staging" / "duplicate_ids",
     "staging" / "duplicate_messages",
     "staging" / "weekly_messages",
     "graph" / "user_connections",

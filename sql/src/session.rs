@@ -204,6 +204,14 @@ pub fn register_input(context: &SessionContext, input: &Input) -> Result<()> {
     Ok(())
 }
 
+/// A session with the same tables and batches of eight times as many rows: for scoring, which reads its tables from
+/// memory once a batch.
+pub fn in_large_batches(context: &SessionContext) -> SessionContext {
+    let config = context.copied_config();
+    let rows = config.batch_size() * 8;
+    with_config(context, config.with_batch_size(rows))
+}
+
 /// The plan `name` with its parameters put in, ready to run.
 pub async fn query(
     context: &SessionContext,

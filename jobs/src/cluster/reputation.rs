@@ -36,7 +36,7 @@ impl Cluster {
         self.expect("scores", buckets as usize);
         let parts = self
             .each(0..buckets, |bucket| {
-                self.scores_of(&staged, copies.as_ref(), bucket)
+                self.scores_of(&staged, &copies, bucket)
             })
             .await?;
 
@@ -50,15 +50,14 @@ impl Cluster {
             documents += part.documents;
             reputations.push(part.reputations);
         }
-        if let Some(copies) = &copies {
-            let context = self.context()?;
-            self.table(&context, "duplicate_messages", &[&copies.messages], false)
-                .await?;
-            self.expect("tallies", 1);
-            let tally = self.statement(&context, DUPLICATES).await?;
-            let tally = numbers(&self.ask("tallies", "copies", tally, |_| Ok(())).await?)?;
-            settle_messages(&mut account, &tally)?;
-        }
+        let context = self.context()?;
+        let copies: Vec<&Written> = copies.iter().collect();
+        self.table(&context, "duplicate_messages", &copies, false)
+            .await?;
+        self.expect("tallies", 1);
+        let tally = self.statement(&context, DUPLICATES).await?;
+        let tally = numbers(&self.ask("tallies", "copies", tally, |_| Ok(())).await?)?;
+        settle_messages(&mut account, &tally)?;
         let left_out: u64 = account.left_out.values().sum();
         same("messages", account.used + left_out, account.read).map_err(anyhow::Error::msg)?;
         accounts.insert(Source::Message.name().to_string(), account);
@@ -141,108 +140,41 @@ impl Cluster {
         self.book.enter("reputations", &reputations).await
     }
 
-    /// All messages whose id is not their own, ranked; none when every id is.
-    async fn copies(&self, staged: &Staged) -> Result<Option<Copies>> {
+    /// All messages whose id is not their own.
+    async fn copies(&self, staged: &Staged) -> Result<Vec<Written>> {
         let pieces = staged.get(Source::Message.name()).context("no messages")?;
         let messages: u64 = pieces.iter().map(|piece| piece.digest.rows).sum();
         let shares = messages.div_ceil(IDS_A_PIECE).max(1);
-        self.expect("ids", usize::try_from(shares)?);
-        let ids = self
-            .each(0..shares, |share| async move {
-                let piece = format!("{share:05}");
-                let plan = || async {
-                    let context = self.context()?;
-                    self.raw_schema(&context)?;
-                    let files = pieces.iter().map(Written::file).collect();
-                    let share = format!("((id % {shares}) + {shares}) % {shares} = {share}");
-                    self.raw(&context, Source::Message, files, &share).await?;
-                    self.define(&context, &["message_records"]).await?;
-                    self.plan(&context, "duplicate_ids").await
-                };
-                let target = self.file("ids", &piece, Form::Unordered);
-                self.make("ids", &piece, target, plan, |_| Ok(())).await
-            })
-            .await?;
-        if ids.iter().all(|piece| piece.digest.rows == 0) {
-            return Ok(None);
-        }
-        let of: Vec<&Written> = ids.iter().collect();
-        let of = of.as_slice();
-        self.expect("copies", self.buckets() as usize + 1);
-        let found = self
-            .each(0..self.buckets(), |bucket| async move {
-                let piece = format!("{bucket:05}");
-                let plan = || async {
-                    let context = self.context()?;
-                    self.raw_schema(&context)?;
-                    let files = Self::bucket_files(staged, Source::Message, bucket);
-                    self.raw(&context, Source::Message, files, "true").await?;
-                    self.table(&context, "duplicate_ids", of, false).await?;
-                    let sql = "SELECT message.* FROM duplicate_ids \
-                               RIGHT SEMI JOIN staged_messages AS message ON duplicate_ids.id = message.id";
-                    self.statement(&context, sql).await
-                };
-                let target = self.file("copies", &piece, Form::Unordered);
-                self.make("copies", &piece, target, plan, |_| Ok(())).await
-            })
-            .await?;
-        let plan = || async {
-            let context = self.context()?;
-            self.raw_schema(&context)?;
-            let files = found.iter().map(Written::file).collect();
-            self.raw(&context, Source::Message, files, "true").await?;
-            self.table(&context, "duplicate_ids", of, false).await?;
-            self.define(&context, &["message_records"]).await?;
-            self.plan(&context, "duplicate_messages").await
-        };
-        let target = self.file("copies", "all", Form::Unordered);
-        let known: u64 = found.iter().map(|piece| piece.digest.rows).sum();
-        let messages = self.make("copies", "all", target, plan, |written| {
-            match written.digest.rows <= known {
-                true => Ok(()),
-                false => same("copies", written.digest.rows, known),
-            }
-        });
-        let messages = messages.await?;
-        Ok(Some(Copies { ids, messages }))
+        self.expect("copies", usize::try_from(shares)?);
+        self.each(0..shares, |share| async move {
+            let piece = format!("{share:05}");
+            let plan = || async {
+                let context = self.context()?;
+                self.raw_schema(&context)?;
+                let files = pieces.iter().map(Written::file).collect();
+                let share = format!("((id % {shares}) + {shares}) % {shares} = {share}");
+                self.raw(&context, Source::Message, files, &share).await?;
+                self.define(&context, &["message_records"]).await?;
+                self.plan(&context, "duplicate_messages").await
+            };
+            let target = self.file("copies", &piece, Form::Unordered);
+            self.make("copies", &piece, target, plan, |_| Ok(())).await
+        })
+        .await
     }
 
-    /// Makes `duplicate_ids` known, and as `duplicate_messages` those of the authors whose messages are there.
-    async fn copies_of_bucket(
-        &self,
-        context: &SessionContext,
-        copies: Option<&Copies>,
-    ) -> Result<()> {
-        let mine = match copies {
-            Some(copies) => {
-                let ids: Vec<&Written> = copies.ids.iter().collect();
-                self.table(context, "duplicate_ids", &ids, false).await?;
-                self.table(context, "copies", &[&copies.messages], false)
-                    .await?;
-                "SELECT copies.* FROM copies LEFT SEMI JOIN staged_messages AS message \
-                 ON copies.user_id = message.user_id"
-            }
-            None => {
-                // The plan that looks for them, over no ids: it gives the columns and no rows.
-                let none = context.sql("SELECT CAST(NULL AS BIGINT) AS id WHERE false");
-                context.register_table("duplicate_ids", none.await?.into_view())?;
-                self.define(context, &["duplicate_messages"]).await?;
-                let plan = context.deregister_table("duplicate_messages")?;
-                context.register_table("copies", plan.context("no plan was defined")?)?;
-                "SELECT * FROM copies WHERE false"
-            }
-        };
+    /// Makes those of the `copies` known as `duplicate_messages` whose authors' messages are there.
+    async fn copies_of_bucket(&self, context: &SessionContext, copies: &[Written]) -> Result<()> {
+        let copies: Vec<&Written> = copies.iter().collect();
+        self.table(context, "copies", &copies, false).await?;
+        let mine = "SELECT copies.* FROM copies LEFT SEMI JOIN staged_messages AS message \
+                    ON copies.user_id = message.user_id";
         let mine = context.sql(mine).await?.into_view();
         context.register_table("duplicate_messages", mine)?;
         Ok(())
     }
 
-    async fn scores_of(
-        &self,
-        staged: &Staged,
-        copies: Option<&Copies>,
-        bucket: u32,
-    ) -> Result<Scores> {
+    async fn scores_of(&self, staged: &Staged, copies: &[Written], bucket: u32) -> Result<Scores> {
         let piece = format!("{bucket:05}");
         let context = self.context()?;
         self.raw_schema(&context)?;
@@ -279,12 +211,6 @@ impl Cluster {
             reputations,
         })
     }
-}
-
-/// Messages whose id is not their own.
-struct Copies {
-    ids: Vec<Written>,
-    messages: Written,
 }
 
 /// One bucket's reputations.

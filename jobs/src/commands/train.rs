@@ -9,7 +9,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use graph_recs_sql::{Input, Parameters, session};
+use graph_recs_sql::{Input, Parameters, session, weekly_messages};
 use graph_recs_udfs::model::Model;
 use graph_recs_udfs::scan::Source;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,10 +40,7 @@ pub async fn run(options: TrainCommandOptions) -> Result<()> {
     }
     let values = parameters.values();
     session::define(&context, "message_records", &values).await?;
-    for copies in ["duplicate_ids", "duplicate_messages"] {
-        session::hold(&context, copies, &values).await?;
-    }
-    session::define(&context, "weekly_messages", &values).await?;
+    weekly_messages::define(&context, &values).await?;
 
     let good = match &options.good_users {
         Some(file) => listed_users(file)?,

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use graph_recs_sql::session;
+use graph_recs_sql::tee::tee;
 use graph_recs_udfs::scan::Source;
 
 use super::accounts;
 use super::run::{Run, Step, StepRecord, counted};
-use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use graph_recs_warehouse::Table;

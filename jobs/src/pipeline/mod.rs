@@ -16,7 +16,6 @@ mod recommend;
 mod report;
 mod reputation;
 mod run;
-mod tee;
 mod work;
 
 pub use checks::{ChecksFailed, check_header};

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use graph_recs_sql::session;
+use graph_recs_sql::tee::tee;
 
 use super::run::{Run, Step, StepRecord};
-use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use graph_recs_warehouse::Table;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::{Result, bail};
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int32Type;
 use futures::StreamExt;
 use graph_recs_sql::session;
+use graph_recs_sql::tee::tee;
 use graph_recs_udfs::scan::Source;
 
-use super::accounts;
+use super::accounts::{self, Accounts};
 use super::run::{Run, Step, StepRecord, counted};
-use super::tee::tee;
 use super::work::single_row;
 use crate::progress::StepBar;
 use graph_recs_warehouse::{DataFile, Table};
@@ -20,7 +20,7 @@ use graph_recs_warehouse::{DataFile, Table};
 /// Copies of messages, in the weeks and outside of them: for [`accounts::settle_messages`].
 pub(crate) const DUPLICATES: &str = "SELECT count(*) AS copies, \
      sum(CASE WHEN week BETWEEN 1 AND 27 THEN 0 ELSE 1 END) AS outside_weeks \
-     FROM duplicate_messages WHERE rank > 1";
+     FROM duplicate_messages WHERE copy > 1";
 const MESSAGES_USED: &str = "SELECT sum(messages) AS messages, sum(CAST(weeks AS BIGINT)) AS weekly_documents FROM user_reputations";
 
 impl Run {
@@ -40,45 +40,21 @@ impl Run {
 
     async fn scored_reputations(&self, bar: &StepBar) -> Result<StepRecord> {
         let parameters = self.job.options.parameters.values();
-        bar.says("counting messages");
-        let records = session::query(&self.context, "message_records", &parameters)
-            .await?
-            .select_columns(&["id", "left_out", "week", "file", "line", "raw"])?;
-        tee(&self.context, "message_records", records, 2).await?;
-        let summary = session::query(&self.context, "message_summary", &parameters).await?;
-        let (summary, _) = tokio::try_join!(
-            summary.collect(),
-            session::hold(&self.context, "duplicate_ids", &parameters)
-        )?;
-        self.context.deregister_table("message_records")?;
-        let mut accounts = accounts::from_summary(&summary)?;
-        let quarantine = accounts::quarantine(&summary)?;
-        self.work
-            .write_rows(
-                "quarantine-messages",
-                accounts::quarantine_batch(&quarantine)?,
-            )
-            .await?;
-        self.work
-            .write_json(&counted(Step::ReputationScores), &accounts)
-            .await?;
-        let limit = self.job.options.max_bad_share;
-        accounts::require_readable(
-            &accounts,
-            &quarantine,
-            &[Source::Message],
-            &self.job.input,
-            limit,
-        )?;
-
         bar.says("reading and scoring messages");
         let records = session::query(&self.context, "message_records", &parameters).await?;
-        tee(&self.context, "message_records", records, 2).await?;
+        tee(&self.context, "message_records", records, 3).await?;
         let copies = session::query(&self.context, "duplicate_messages", &parameters).await?;
         tee(&self.context, "duplicate_messages", copies, 2).await?;
         session::define(&self.context, "weekly_messages", &parameters).await?;
-        let reputations = session::query(&self.context, "user_reputations", &parameters).await?;
-        let (_, duplicates) = tokio::try_join!(
+        let summary = session::query(&self.context, "message_summary", &parameters).await?;
+        let scoring = session::in_large_batches(&self.context);
+        let reputations = session::query(&scoring, "user_reputations", &parameters).await?;
+        let counted = async {
+            let summary = summary.collect().await?;
+            self.count_messages(&summary).await
+        };
+        let ((mut accounts, quarantined), _, duplicates) = tokio::try_join!(
+            counted,
             self.work.write_table("user_reputations", reputations),
             async { single_row(self.context.sql(DUPLICATES).await?).await },
         )?;
@@ -102,11 +78,34 @@ impl Run {
                     "weekly_documents".to_string(),
                     value(&used, "weekly_documents"),
                 ),
-                ("quarantined".to_string(), i64::try_from(quarantine.len())?),
+                ("quarantined".to_string(), i64::try_from(quarantined)?),
             ]
             .into(),
             ..StepRecord::default()
         })
+    }
+
+    /// Accounts of the messages, as far as each by itself tells, and how many cannot be read, which must not be too many.
+    async fn count_messages(&self, summary: &[RecordBatch]) -> Result<(Accounts, usize)> {
+        let accounts = accounts::from_summary(summary)?;
+        let quarantine = accounts::quarantine(summary)?;
+        self.work
+            .write_rows(
+                "quarantine-messages",
+                accounts::quarantine_batch(&quarantine)?,
+            )
+            .await?;
+        self.work
+            .write_json(&counted(Step::ReputationScores), &accounts)
+            .await?;
+        accounts::require_readable(
+            &accounts,
+            &quarantine,
+            &[Source::Message],
+            &self.job.input,
+            self.job.options.max_bad_share,
+        )?;
+        Ok((accounts, quarantine.len()))
     }
 
     /// The reputations of a file, as the model would have given them.

@@ -12,7 +12,7 @@ pub(super) struct Arena {
 
 #[derive(Debug, Default)]
 struct Block {
-    bytes: Vec<u8>,
+    text: String,
     /// Pairs that are here.
     pairs: usize,
 }
@@ -42,24 +42,24 @@ impl Arena {
             );
         };
         let needed = first.len() + second.len();
-        let fits = |block: &Block| block.bytes.capacity() - block.bytes.len() >= needed;
+        let fits = |block: &Block| block.text.capacity() - block.text.len() >= needed;
         if !self.blocks.last().is_some_and(fits) {
             // Blocks grow with the arena, so that a small one stays small.
             let size = self
                 .allocated
                 .clamp(Self::SMALLEST, Self::LARGEST)
                 .max(needed);
-            let bytes = Vec::with_capacity(size);
-            self.allocated += bytes.capacity();
-            self.blocks.push(Block { bytes, pairs: 0 });
+            let text = String::with_capacity(size);
+            self.allocated += text.capacity();
+            self.blocks.push(Block { text, pairs: 0 });
         }
         let at = self.blocks.len() - 1;
         let block = &mut self.blocks[at];
-        let (Ok(start), Ok(at)) = (u32::try_from(block.bytes.len()), u32::try_from(at)) else {
+        let (Ok(start), Ok(at)) = (u32::try_from(block.text.len()), u32::try_from(at)) else {
             return exec_err!("too many texts");
         };
-        block.bytes.extend_from_slice(first.as_bytes());
-        block.bytes.extend_from_slice(second.as_bytes());
+        block.text.push_str(first);
+        block.text.push_str(second);
         block.pairs += 1;
         Ok(Texts {
             block: at,
@@ -70,11 +70,11 @@ impl Arena {
     }
 
     /// The two texts.
-    pub(super) fn get(&self, texts: Texts) -> (&[u8], &[u8]) {
+    pub(super) fn get(&self, texts: Texts) -> (&str, &str) {
         let first_len = texts.first_len as usize;
         let start = texts.start as usize;
         let end = start + first_len + texts.second_len as usize;
-        self.blocks[texts.block as usize].bytes[start..end].split_at(first_len)
+        self.blocks[texts.block as usize].text[start..end].split_at(first_len)
     }
 
     /// The pair is no longer needed.
@@ -82,8 +82,8 @@ impl Arena {
         let block = &mut self.blocks[texts.block as usize];
         block.pairs -= 1;
         if block.pairs == 0 {
-            self.allocated -= block.bytes.capacity();
-            block.bytes = Vec::new();
+            self.allocated -= block.text.capacity();
+            block.text = String::new();
         }
     }
 
@@ -115,16 +115,16 @@ mod tests {
             .map(|(first, second)| arena.store(first, second).unwrap())
             .collect();
         for (at, (&texts, (first, second))) in stored.iter().zip(pairs.iter().cycle()).enumerate() {
-            assert_eq!(arena.get(texts), (first.as_bytes(), second.as_bytes()));
+            assert_eq!(arena.get(texts), (*first, *second));
             if at > 100 {
                 arena.release(texts);
             }
         }
         assert!(arena.size() < 5 << 20, "{}", arena.size());
         let again = arena.store("e", "f").unwrap();
-        assert_eq!(arena.get(again), (&b"e"[..], &b"f"[..]));
+        assert_eq!(arena.get(again), ("e", "f"));
         for (&texts, (first, second)) in stored[..100].iter().zip(pairs.iter().cycle()) {
-            assert_eq!(arena.get(texts), (first.as_bytes(), second.as_bytes()));
+            assert_eq!(arena.get(texts), (*first, *second));
         }
     }
 }

@@ -3,10 +3,11 @@
 //! | function | one group | one row | gives |
 //! |---|---|---|---|
 //! | [`TopConnections`] | a user | an engagement with another user | the closest connections |
+//! | [`Duplicates`] | some ids | a message | the messages whose id is not their own |
 //! | [`WeeklyDocument`] | a user's week | a message | the document that the reputation model reads |
 //! | [`SecondDegree`] | a user | a closest connection with its own closest connections | the recommendations and their reasons |
 //!
-//! All three are [`GroupsAccumulator`](datafusion::logical_expr::GroupsAccumulator)s that log the rows of all groups in
+//! All are [`GroupsAccumulator`](datafusion::logical_expr::GroupsAccumulator)s that log the rows of all groups in
 //! one place, compactly and tagged with their group, and do the work when the groups are emitted: arranged by group, one
 //! group at a time, with scratch memory that is reused. So there is no allocation per group, [`size`] is a matter of
 //! adding up a few capacities (DataFusion spills by it), and a partial state is simply the logged rows as nested lists.
@@ -20,6 +21,7 @@ use datafusion::logical_expr::AggregateUDF;
 
 mod arena;
 mod arguments;
+mod duplicates;
 mod log;
 mod second_degree;
 mod single_group;
@@ -29,6 +31,7 @@ mod weekly_document;
 #[cfg(test)]
 mod tests;
 
+pub use duplicates::Duplicates;
 pub use second_degree::SecondDegree;
 pub use top_connections::TopConnections;
 pub use weekly_document::WeeklyDocument;
@@ -37,6 +40,7 @@ pub use weekly_document::WeeklyDocument;
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::from(TopConnections::default())),
+        Arc::new(AggregateUDF::from(Duplicates::default())),
         Arc::new(AggregateUDF::from(WeeklyDocument::default())),
         Arc::new(AggregateUDF::from(SecondDegree::default())),
     ]

@@ -1,4 +1,4 @@
-//! `weekly_document`: a user's messages of a week, joined into the document that the reputation model reads.
+//! `weekly_document`: a user's messages of a week, cleaned and joined into the document that the reputation model reads.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +10,7 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use datafusion::arrow;
-use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{Result, exec_datafusion_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
@@ -25,18 +25,23 @@ use super::arguments::{
 };
 use super::log::{Grouped, RowLog, emitted};
 use super::single_group::SingleGroup;
+use crate::text::clean_text_into;
 
 const NAME: &str = "weekly_document";
 
-/// `weekly_document(created_at BIGINT, id BIGINT, clean_body TEXT, clean_link_desc TEXT)`, grouped by user and week.
+/// `weekly_document(created_at BIGINT, id BIGINT, body TEXT, link_description TEXT, superseded BOOLEAN)`, grouped by
+/// user and week.
 ///
-/// A row is one message. Of rows with the same `(created_at, id)` the one with the smallest `(clean_body,
-/// clean_link_desc)` counts, by bytes. A null text counts as empty; the numbers may not be null. The texts are Utf8,
-/// LargeUtf8 or Utf8View.
+/// A row is one message. Of rows with the same `(created_at, id)` the one with the smallest body counts, by bytes, and
+/// of several such the one with the smallest description when cleaned; none counts when any of them is superseded. A
+/// null text counts as empty, null does not supersede, the numbers may not be null. The texts are Utf8, LargeUtf8 or
+/// Utf8View.
 ///
 /// Gives `STRUCT<clean_body UTF8, clean_link_desc UTF8, messages BIGINT>`: the texts of the messages that count, empty
-/// ones too, in order of `(created_at, id)`, with one space between them, and their number. Null for a group without
-/// rows. Fails when the documents that are emitted together exceed 2 GiB.
+/// ones too, each cleaned by [`clean_text_into`], in order of `(created_at, id)`, with one space between them, and their
+/// number. Null for a group in which no message counts. Fails when the documents that are emitted together exceed 2 GiB.
+///
+/// That a message is superseded may so be known after the message itself, and be a row without its texts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct WeeklyDocument {
     signature: Signature,
@@ -63,21 +68,23 @@ static MESSAGE: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
         field("created_at", DataType::Int64),
         field("id", DataType::Int64),
-        field("clean_body", DataType::LargeUtf8),
-        field("clean_link_desc", DataType::LargeUtf8),
+        field("body", DataType::LargeUtf8),
+        field("link_description", DataType::LargeUtf8),
+        field("superseded", DataType::Boolean),
     ])
 });
 
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         DocSection { include: true, label: "Graph Functions", description: None },
-        "Joins the texts of a user's messages in the order of (created_at, id), one space between them.",
-        "weekly_document(created_at, id, clean_body, clean_link_desc)",
+        "Joins the cleaned texts of a user's messages in the order of (created_at, id), one space between them.",
+        "weekly_document(created_at, id, body, link_description, superseded)",
     )
     .with_argument("created_at", "When the message was written (BIGINT)")
     .with_argument("id", "The message's id (BIGINT)")
-    .with_argument("clean_body", "Its text; null counts as empty")
-    .with_argument("clean_link_desc", "The description of its first link; null counts as empty")
+    .with_argument("body", "Its text; null counts as empty")
+    .with_argument("link_description", "The description of its first link; null counts as empty")
+    .with_argument("superseded", "Whether no message of that (created_at, id) counts (BOOLEAN)")
     .build()
 });
 
@@ -91,7 +98,7 @@ impl AggregateUDFImpl for WeeklyDocument {
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        check_count(NAME, given, 4)?;
+        check_count(NAME, given, 5)?;
         let text = |at: usize, name: &str| match &given[at] {
             text @ (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Ok(text.clone()),
             DataType::Null => Ok(DataType::Utf8),
@@ -100,8 +107,16 @@ impl AggregateUDFImpl for WeeklyDocument {
         Ok(vec![
             whole_number(NAME, "created_at", &given[0], DataType::Int64)?,
             whole_number(NAME, "id", &given[1], DataType::Int64)?,
-            text(2, "clean_body")?,
-            text(3, "clean_link_desc")?,
+            text(2, "body")?,
+            text(3, "link_description")?,
+            match &given[4] {
+                DataType::Boolean | DataType::Null => DataType::Boolean,
+                other => {
+                    return plan_err!(
+                        "{NAME}: the argument superseded must be true or false, not {other}"
+                    );
+                }
+            },
         ])
     }
 
@@ -168,6 +183,29 @@ impl<'a> TextColumn<'a> {
     }
 }
 
+/// The columns of messages, given or of a state.
+struct Rows<'a> {
+    created_at: &'a Int64Array,
+    ids: &'a Int64Array,
+    bodies: TextColumn<'a>,
+    descriptions: TextColumn<'a>,
+    superseded: &'a BooleanArray,
+}
+
+impl<'a> Rows<'a> {
+    fn read(columns: &'a [ArrayRef]) -> Result<Self> {
+        let superseded = columns.get(4).and_then(|column| column.as_boolean_opt());
+        Ok(Self {
+            created_at: numbers::<Int64Type>(columns, 0, "created_at")?,
+            ids: numbers::<Int64Type>(columns, 1, "id")?,
+            bodies: TextColumn::read(columns, 2, "body")?,
+            descriptions: TextColumn::read(columns, 3, "link_description")?,
+            superseded: superseded
+                .ok_or_else(|| exec_datafusion_err!("{NAME}: superseded must be true or false"))?,
+        })
+    }
+}
+
 /// One logged row, 40 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Message {
@@ -175,6 +213,7 @@ struct Message {
     id: i64,
     /// Body and description.
     texts: Texts,
+    superseded: bool,
     local_group: u16,
 }
 
@@ -193,22 +232,37 @@ struct Documents {
 }
 
 impl Documents {
-    fn push(
-        &mut self,
-        group: usize,
-        created_at: i64,
-        id: i64,
-        body: &str,
-        desc: &str,
-    ) -> Result<()> {
-        let texts = self.arena.store(body, desc)?;
+    fn push(&mut self, group: usize, rows: &Rows<'_>, row: usize) -> Result<()> {
+        let texts = self
+            .arena
+            .store(rows.bodies.get(row), rows.descriptions.get(row))?;
         self.rows.push(group, |local_group| Message {
-            created_at,
-            id,
+            created_at: rows.created_at.value(row),
+            id: rows.ids.value(row),
             texts,
+            superseded: selected(Some(rows.superseded), row),
             local_group,
         });
         Ok(())
+    }
+
+    /// Leaves of a group's messages those that count, in order.
+    fn choose(&self, messages: &mut Vec<Message>) {
+        let cleaned = |text: &str| {
+            let mut cleaned = String::new();
+            clean_text_into(text, &mut cleaned);
+            cleaned
+        };
+        messages.sort_unstable_by(|a, b| {
+            (a.created_at, a.id, b.superseded)
+                .cmp(&(b.created_at, b.id, a.superseded))
+                .then_with(|| {
+                    let (a, b) = (self.arena.get(a.texts), self.arena.get(b.texts));
+                    a.0.cmp(b.0).then_with(|| cleaned(a.1).cmp(&cleaned(b.1)))
+                })
+        });
+        messages.dedup_by_key(|message| (message.created_at, message.id));
+        messages.retain(|message| !message.superseded);
     }
 
     /// Forgets the groups that were emitted.
@@ -235,25 +289,14 @@ impl GroupsAccumulator for Documents {
         filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        let created_at = numbers::<Int64Type>(values, 0, "created_at")?;
-        let ids = numbers::<Int64Type>(values, 1, "id")?;
-        let (bodies, descs) = (
-            TextColumn::read(values, 2, "clean_body")?,
-            TextColumn::read(values, 3, "clean_link_desc")?,
-        );
-        check_present(NAME, "created_at", created_at, filter)?;
-        check_present(NAME, "id", ids, filter)?;
+        let rows = Rows::read(values)?;
+        check_present(NAME, "created_at", rows.created_at, filter)?;
+        check_present(NAME, "id", rows.ids, filter)?;
         self.groups = self.groups.max(total_num_groups);
         self.rows.check_room(group_indices.len())?;
         for (row, &group) in group_indices.iter().enumerate() {
             if selected(filter, row) {
-                self.push(
-                    group,
-                    created_at.value(row),
-                    ids.value(row),
-                    bodies.get(row),
-                    descs.get(row),
-                )?;
+                self.push(group, &rows, row)?;
             }
         }
         Ok(())
@@ -267,13 +310,7 @@ impl GroupsAccumulator for Documents {
     ) -> Result<()> {
         self.groups = self.groups.max(total_num_groups);
         let lists = lists(values, 0, "the state of weekly_document")?;
-        let columns = structs(lists, "the state of weekly_document")?.columns();
-        let created_at = numbers::<Int64Type>(columns, 0, "created_at")?;
-        let ids = numbers::<Int64Type>(columns, 1, "id")?;
-        let (bodies, descs) = (
-            TextColumn::read(columns, 2, "clean_body")?,
-            TextColumn::read(columns, 3, "clean_link_desc")?,
-        );
+        let messages = Rows::read(structs(lists, "the state of weekly_document")?.columns())?;
         for (list, &group) in group_indices
             .iter()
             .enumerate()
@@ -283,13 +320,7 @@ impl GroupsAccumulator for Documents {
                 lists.value_offsets()[list] as usize..lists.value_offsets()[list + 1] as usize;
             self.rows.check_room(rows.len())?;
             for row in rows {
-                self.push(
-                    group,
-                    created_at.value(row),
-                    ids.value(row),
-                    bodies.get(row),
-                    descs.get(row),
-                )?;
+                self.push(group, &messages, row)?;
             }
         }
         Ok(())
@@ -305,23 +336,18 @@ impl GroupsAccumulator for Documents {
         for group in 0..groups {
             messages.clear();
             messages.extend(by_group.rows(group));
-            messages.sort_unstable_by(|a, b| {
-                (a.created_at, a.id)
-                    .cmp(&(b.created_at, b.id))
-                    .then_with(|| self.arena.get(a.texts).cmp(&self.arena.get(b.texts)))
-            });
-            messages.dedup_by_key(|message| (message.created_at, message.id));
+            self.choose(&mut messages);
             for (at, message) in messages.iter().enumerate() {
                 let (body, desc) = self.arena.get(message.texts);
                 if at > 0 {
-                    bodies.bytes.push(b' ');
-                    descs.bytes.push(b' ');
+                    bodies.text.push(' ');
+                    descs.text.push(' ');
                 }
-                bodies.bytes.extend_from_slice(body);
-                descs.bytes.extend_from_slice(desc);
+                clean_text_into(body, &mut bodies.text);
+                clean_text_into(desc, &mut descs.text);
             }
-            bodies.offsets.end_at(bodies.bytes.len())?;
-            descs.offsets.end_at(descs.bytes.len())?;
+            bodies.offsets.end_at(bodies.text.len())?;
+            descs.offsets.end_at(descs.text.len())?;
             counts.push(messages.len() as i64);
         }
         self.forget(groups);
@@ -350,6 +376,7 @@ impl GroupsAccumulator for Documents {
         let mut ids = Vec::with_capacity(capacity);
         let mut bodies = LargeColumn::with_capacity(capacity);
         let mut descs = LargeColumn::with_capacity(capacity);
+        let mut superseded = Vec::with_capacity(capacity);
         let mut offsets = Offsets::with_capacity(groups);
         for group in 0..groups {
             for message in by_group.rows(group) {
@@ -358,6 +385,7 @@ impl GroupsAccumulator for Documents {
                 ids.push(message.id);
                 bodies.push(body);
                 descs.push(desc);
+                superseded.push(message.superseded);
             }
             offsets.end_at(ids.len())?;
         }
@@ -367,6 +395,7 @@ impl GroupsAccumulator for Documents {
             Arc::new(Int64Array::from(ids)),
             Arc::new(bodies.finish()?),
             Arc::new(descs.finish()?),
+            Arc::new(BooleanArray::from(superseded)),
         ];
         let rows = Arc::new(struct_array(&MESSAGE, columns)?);
         Ok(vec![Arc::new(list_array(offsets.finish(), rows, None)?)])
@@ -382,15 +411,19 @@ impl GroupsAccumulator for Documents {
         check_present(NAME, "created_at", created_at, filter)?;
         check_present(NAME, "id", ids, filter)?;
         let each = OneEach::new(ids.len(), filter);
-        let text = |at: usize, name: &str| match values.get(at) {
-            Some(texts) => each.rows(&compute::cast(texts, &DataType::LargeUtf8)?),
-            None => exec_err!("{NAME}: {name} is missing"),
+        let given = |at: usize, name: &str| {
+            let column = values.get(at);
+            column.ok_or_else(|| exec_datafusion_err!("{NAME}: {name} is missing"))
+        };
+        let text = |at: usize, name: &str| {
+            each.rows(&compute::cast(given(at, name)?, &DataType::LargeUtf8)?)
         };
         let columns = vec![
             each.rows(created_at)?,
             each.rows(ids)?,
-            text(2, "clean_body")?,
-            text(3, "clean_link_desc")?,
+            text(2, "body")?,
+            text(3, "link_description")?,
+            each.rows(given(4, "superseded")?)?,
         ];
         Ok(vec![Arc::new(
             each.lists(Arc::new(struct_array(&MESSAGE, columns)?))?,
@@ -404,14 +437,14 @@ impl GroupsAccumulator for Documents {
 
 /// A text column of the result under construction.
 struct Column {
-    bytes: Vec<u8>,
+    text: String,
     offsets: Offsets,
 }
 
 impl Column {
     fn with_capacity(rows: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            text: String::new(),
             offsets: Offsets::with_capacity(rows),
         }
     }
@@ -419,7 +452,7 @@ impl Column {
     fn finish(self) -> Result<StringArray> {
         Ok(StringArray::try_new(
             self.offsets.finish(),
-            Buffer::from_vec(self.bytes),
+            Buffer::from_vec(self.text.into_bytes()),
             None,
         )?)
     }
@@ -441,8 +474,8 @@ impl LargeColumn {
         }
     }
 
-    fn push(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(text);
+    fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
         self.offsets.push(self.bytes.len() as i64);
     }
 

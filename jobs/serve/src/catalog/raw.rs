@@ -12,18 +12,17 @@ use graph_recs_sql::{Input, Parameters, session};
 use graph_recs_udfs::scan::Source;
 
 /// The views over raw exports, each after those that it uses.
-const VIEWS: [&str; 7] = [
+const VIEWS: [&str; 6] = [
     "suspended_users",
     "engagement_records",
     "engagements",
     "message_records",
-    "duplicate_ids",
     "duplicate_messages",
     "weekly_messages",
 ];
 
-/// Those that others use more than once: few rows, which are kept once they were asked for.
-const KEPT: [&str; 2] = ["duplicate_ids", "duplicate_messages"];
+/// Few rows that take a reading of all messages, so they are kept once they were asked for.
+const KEPT: &str = "duplicate_messages";
 
 /// The tables and views over one day's exports.
 #[derive(Clone, Debug, Default)]
@@ -86,9 +85,9 @@ pub async fn register(context: &SessionContext, input: &Input, as_of: DateTime<U
     let parameters = Parameters::new(as_of).values();
     for view in VIEWS {
         // A day need not have all sources to be looked at.
-        let defined = match KEPT.contains(&view) {
-            true => session::define_kept(context, view, &parameters).await,
-            false => session::define(context, view, &parameters).await,
+        let defined = match view {
+            KEPT => session::define_kept(context, view, &parameters).await,
+            _ => session::define(context, view, &parameters).await,
         };
         if let Err(error) = defined {
             tracing::debug!("{view} is not there: {error}");

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionContext;
-use graph_recs_sql::Input;
+use graph_recs_sql::{Input, Parameters, weekly_messages};
 use graph_recs_udfs::model::Model;
 
 use crate::cli::SqlOptions;
@@ -45,6 +45,9 @@ pub async fn build(options: &SqlOptions) -> Result<SessionContext> {
         let as_of = options.catalog.moment()?;
         let input = Input::open(location, options.catalog.date).await?;
         register_raw(&context, &input, as_of).await?;
+        if context.deregister_table("weekly_messages")?.is_some() {
+            weekly_messages::define(&context, &Parameters::new(as_of).values()).await?;
+        }
     }
     Ok(context)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
 };
 use datafusion::arrow;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
@@ -151,10 +152,14 @@ fn measure_weekly_document() {
                 ("id", Arc::new(ids)),
                 ("body", Arc::new(bodies)),
                 ("desc", Arc::new(descs)),
+                (
+                    "superseded",
+                    Arc::new(BooleanArray::from(vec![false; BATCH])),
+                ),
             ])
         })
         .collect();
-    let arguments = batches[0].project(&[1, 2, 3, 4]).unwrap();
+    let arguments = batches[0].project(&[1, 2, 3, 4, 5]).unwrap();
     measure(
         "weekly_document",
         || accumulator("weekly_document", &arguments, &[]),

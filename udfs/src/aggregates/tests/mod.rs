@@ -18,6 +18,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::aggregate_functions;
 
+mod duplicates;
 mod measure;
 mod plans;
 mod second_degree;

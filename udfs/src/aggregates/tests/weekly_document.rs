@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use datafusion::arrow;
+
+use crate::text::clean_text_into;
 
 use super::{
     Random, accumulator, check_emission, context, cut, query, query_with_memory, runtime, setups,
@@ -16,21 +20,24 @@ struct Row {
     id: i64,
     body: Option<String>,
     desc: Option<String>,
+    superseded: Option<bool>,
 }
 
 /// Bodies, descriptions, and how many.
 type Answer = (String, String, i64);
 
 fn random_text(random: &mut Random) -> Option<String> {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 8] = [
         "",
         "a",
+        "A",
         "b b",
         "long word that does not fit into a view",
         "é",
         " ",
+        "5",
     ];
-    let words = (0..random.below(3)).map(|_| WORDS[random.below(6) as usize]);
+    let words = (0..random.below(3)).map(|_| WORDS[random.below(8) as usize]);
     let text: String = words.collect();
     (random.below(8) > 0).then_some(text)
 }
@@ -43,6 +50,7 @@ fn random_rows(count: usize, users: u64, random: &mut Random) -> Vec<Row> {
             id: random.below(3) as i64,
             body: random_text(random),
             desc: random_text(random),
+            superseded: [None, Some(false), Some(random.below(8) == 0)][random.below(3) as usize],
         })
         .collect()
 }
@@ -54,6 +62,7 @@ fn batch_of(text: &DataType, rows: &[Row]) -> RecordBatch {
         Field::new("id", DataType::Int64, false),
         Field::new("body", text.clone(), true),
         Field::new("desc", text.clone(), true),
+        Field::new("superseded", DataType::Boolean, true),
     ]);
     let column = |of: fn(&Row) -> &Option<String>| -> ArrayRef {
         let texts: StringArray = rows.iter().map(|r| of(r).as_deref()).collect();
@@ -69,6 +78,7 @@ fn batch_of(text: &DataType, rows: &[Row]) -> RecordBatch {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.id))),
             column(|r| &r.body),
             column(|r| &r.desc),
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|r| r.superseded))),
         ],
     )
     .unwrap()
@@ -78,28 +88,42 @@ fn batch(rows: &[Row]) -> RecordBatch {
     batch_of(&DataType::Utf8View, rows)
 }
 
+fn clean(text: &str) -> String {
+    let mut cleaned = String::new();
+    clean_text_into(text, &mut cleaned);
+    cleaned
+}
+
+/// By user; users of whom nothing counts are missing.
 fn reference(rows: &[Row]) -> BTreeMap<i32, Answer> {
-    let mut messages: BTreeMap<i32, BTreeMap<(i64, i64), (String, String)>> = BTreeMap::new();
+    /// Body, cleaned description; nothing once the message is superseded.
+    type Texts = Option<(String, String)>;
+    let mut messages: BTreeMap<i32, BTreeMap<(i64, i64), Texts>> = BTreeMap::new();
     for row in rows {
         let texts = (
             row.body.clone().unwrap_or_default(),
-            row.desc.clone().unwrap_or_default(),
+            clean(&row.desc.clone().unwrap_or_default()),
         );
         let kept = messages
             .entry(row.user)
             .or_default()
             .entry((row.created_at, row.id))
-            .or_insert_with(|| texts.clone());
-        if texts < *kept {
-            *kept = texts;
-        }
+            .or_insert_with(|| Some(texts.clone()));
+        *kept = match kept.take() {
+            _ if row.superseded == Some(true) => None,
+            Some(before) => Some(before.min(texts)),
+            None => None,
+        };
     }
-    let document = |messages: BTreeMap<(i64, i64), (String, String)>| {
-        let (bodies, descs): (Vec<String>, Vec<String>) = messages.into_values().unzip();
+    let document = |messages: Vec<(String, String)>| {
+        let bodies: Vec<String> = messages.iter().map(|(body, _)| clean(body)).collect();
+        let descs: Vec<String> = messages.into_iter().map(|(_, desc)| desc).collect();
         (bodies.join(" "), descs.join(" "), bodies.len() as i64)
     };
     messages
         .into_iter()
+        .map(|(user, messages)| (user, messages.into_values().flatten().collect::<Vec<_>>()))
+        .filter(|(_, messages)| !messages.is_empty())
         .map(|(user, messages)| (user, document(messages)))
         .collect()
 }
@@ -108,7 +132,7 @@ fn answers(batches: &[RecordBatch]) -> BTreeMap<i32, Answer> {
     let mut answers = BTreeMap::new();
     for batch in batches {
         let results = batch.column(1).as_struct();
-        for row in 0..batch.num_rows() {
+        for row in (0..batch.num_rows()).filter(|row| results.is_valid(*row)) {
             let text = |at: usize| results.column(at).as_string::<i32>().value(row).to_owned();
             let answer = (
                 text(0),
@@ -128,8 +152,7 @@ fn answers(batches: &[RecordBatch]) -> BTreeMap<i32, Answer> {
     answers
 }
 
-const SQL: &str =
-    "SELECT user_id, weekly_document(created_at, id, body, desc) FROM rows GROUP BY user_id";
+const SQL: &str = "SELECT user_id, weekly_document(created_at, id, body, desc, superseded) FROM rows GROUP BY user_id";
 
 #[tokio::test]
 async fn equals_the_reference_however_it_runs() {
@@ -166,7 +189,7 @@ fn emits_first_groups_states_and_converted_rows() {
     let mut random = Random(14);
     let rows = random_rows(3000, 50, &mut random);
     let batches: Vec<RecordBatch> = cut(&rows, 1, &mut random, batch).remove(0);
-    let arguments = batch(&[]).project(&[1, 2, 3, 4]).unwrap();
+    let arguments = batch(&[]).project(&[1, 2, 3, 4, 5]).unwrap();
     check_emission(
         || accumulator("weekly_document", &arguments, &[]),
         &batches,
@@ -183,13 +206,14 @@ fn memory_follows_the_texts_that_are_left() {
             id: 0,
             body: Some("x".repeat(1 << 20)),
             desc: None,
+            superseded: None,
         })
         .collect();
     let batch = batch_of(&DataType::Utf8, &rows);
     let (values, groups) = super::grouped(&batch);
     let mut accumulator = accumulator(
         "weekly_document",
-        &batch.project(&[1, 2, 3, 4]).unwrap(),
+        &batch.project(&[1, 2, 3, 4, 5]).unwrap(),
         &[],
     );
     accumulator
@@ -220,7 +244,7 @@ async fn empty_texts_count_and_bad_arguments_are_errors() {
         )
     };
     let joined = one(
-        "SELECT weekly_document(t, i, b, NULL) d FROM (VALUES (2, 1, ''), (1, 9, 'a')) r(t, i, b)",
+        "SELECT weekly_document(t, i, b, NULL, NULL) d FROM (VALUES (2, 1, ''), (1, 9, 'A1')) r(t, i, b)",
     )
     .await;
     let joined = joined.unwrap();
@@ -229,11 +253,18 @@ async fn empty_texts_count_and_bad_arguments_are_errors() {
         "{joined}"
     );
     for (arguments, message) in [
-        ("NULL::bigint, 1, 'a', 'b'", "created_at must not be null"),
-        ("1, NULL::bigint, 'a', 'b'", "id must not be null"),
-        ("1, 1, 2, 'b'", "clean_body must be text"),
-        ("now(), 1, 'a', 'b'", "created_at must be a whole number"),
-        ("1, 1, 'a'", "takes 4 arguments"),
+        (
+            "NULL::bigint, 1, 'a', 'b', false",
+            "created_at must not be null",
+        ),
+        ("1, NULL::bigint, 'a', 'b', false", "id must not be null"),
+        ("1, 1, 2, 'b', false", "body must be text"),
+        (
+            "now(), 1, 'a', 'b', false",
+            "created_at must be a whole number",
+        ),
+        ("1, 1, 'a', 'b', 0", "superseded must be true or false"),
+        ("1, 1, 'a', 'b'", "takes 5 arguments"),
     ] {
         let error = one(&format!("SELECT weekly_document({arguments})"))
             .await
@@ -253,11 +284,12 @@ fn documents_beyond_2_gib_are_an_error() {
             id: 0,
             body: Some("x".repeat(1 << 30)),
             desc: None,
+            superseded: None,
         })
         .collect();
     let mut accumulator = accumulator(
         "weekly_document",
-        &batch(&[]).project(&[1, 2, 3, 4]).unwrap(),
+        &batch(&[]).project(&[1, 2, 3, 4, 5]).unwrap(),
         &[],
     );
     for row in rows.chunks(1) {

@@ -24,12 +24,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 const WAITING: usize = 2;
 
 /// Makes the rows of `frame` known as the table `name`, which exactly `readers` scans read, all at the same time. They
-/// see the same batches in the same order, in the frame's partitions. The computation begins at once; it ends early
-/// when nobody reads any more.
+/// see the same batches in the same order, in the frame's partitions. The computation begins with the first reader; it
+/// ends early when nobody reads any more.
 ///
 /// # Errors
 /// A frame that can't be planned; a table of that name. What fails while rows come fails all readers.
-pub(super) async fn tee(
+pub async fn tee(
     context: &SessionContext,
     name: &str,
     frame: DataFrame,
@@ -41,9 +41,11 @@ pub(super) async fn tee(
         let (senders, receivers) = (0..readers).map(|_| channel(WAITING)).unzip();
         partitions.push(Arc::new(Partition {
             schema: Arc::clone(&schema),
-            receivers: Mutex::new(receivers),
+            readers: Mutex::new(Readers {
+                all: Some((rows, senders)),
+                receivers,
+            }),
         }));
-        tokio::spawn(pump(rows, senders));
     }
     let table = StreamingTable::try_new(schema, partitions)?;
     context.register_table(name, Arc::new(table))?;
@@ -74,7 +76,14 @@ async fn pump(mut rows: SendableRecordBatchStream, mut senders: Vec<Sender<Item>
 /// A partition of the table, with what its readers will get.
 struct Partition {
     schema: SchemaRef,
-    receivers: Mutex<VecDeque<Receiver<Item>>>,
+    readers: Mutex<Readers>,
+}
+
+struct Readers {
+    /// The rows and where they go, until the first of the readers comes.
+    all: Option<(SendableRecordBatchStream, Vec<Sender<Item>>)>,
+    /// Of the readers that have not come yet.
+    receivers: VecDeque<Receiver<Item>>,
 }
 
 impl fmt::Debug for Partition {
@@ -89,11 +98,11 @@ impl PartitionStream for Partition {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut receivers = self
-            .receivers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let items = match receivers.pop_front() {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((rows, senders)) = readers.all.take() {
+            tokio::spawn(pump(rows, senders));
+        }
+        let items = match readers.receivers.pop_front() {
             Some(receiver) => stream::unfold(receiver, |mut receiver| async {
                 let item = receiver.recv().await?;
                 Some((item, receiver))
