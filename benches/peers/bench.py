@@ -228,7 +228,8 @@ def texts(work: pathlib.Path) -> None:
     peers = Peers("texts", work, folder, AS_OF)
     left = fresh(work / "ours-texts")
     query = "SELECT user_id, week, clean_body, clean_link_desc FROM weekly_messages"
-    sql = [PROGRAM, "sql", "--log", "warn", "--input", str(folder), "--as-of", AS_OF, "--threads", THREADS, "--format", "parquet", "--command", query]
+    copy = f"COPY ({query}) TO '{left}/documents.parquet'"
+    sql = [PROGRAM, "sql", "--log", "warn", "--input", str(folder), "--as-of", AS_OF, "--threads", THREADS, "--command", copy]
     warehouse = work / "warehouse-texts"
 
     def scored() -> dict:
@@ -236,7 +237,7 @@ def texts(work: pathlib.Path) -> None:
         return measured(step("reputation-scores", folder, warehouse))
 
     sides = {
-        "graph-recs, documents": lambda: measured(sql, stdout=left / "documents.parquet"),
+        "graph-recs, documents": lambda: measured(sql),
         "graph-recs, documents scored, nothing written of them": scored,
         "DuckDB": peers.side("duckdb"),
         "DuckDB --merged": peers.side("duckdb", "--merged"),

@@ -15,10 +15,9 @@ AFTER = {
     "counts": ["suspended"],
     "connections": ["suspended"],
     "connection tables": ["connections"],
-    "ids": ["messages"],
-    "copies": ["ids"],
-    "message counts": ["copies", "ids"],
-    "scores": ["copies", "ids"],
+    "copies": ["messages"],
+    "message counts": ["copies"],
+    "scores": ["copies"],
     "score tables": ["scores"],
     "candidates": ["connections", "score tables"],
     "ranking": ["candidates"],
@@ -26,7 +25,7 @@ AFTER = {
     "checks": ["recommendation tables", "connection tables"],
 }
 # Stages that read exports: their pieces are of a size, and grow in number with the data.
-BY_BYTES = {"engagements", "messages", "ids"}
+BY_BYTES = {"engagements", "messages", "copies"}
 # At most so many buckets: beyond, a bucket's piece grows with the data.
 BUCKETS = 256
 # The share of such a piece's work that goes into what it reads of all buckets.

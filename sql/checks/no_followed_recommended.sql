@@ -6,4 +6,4 @@ LEFT SEMI JOIN (
     SELECT user_id, engaged_with_user_id FROM raw.follows
     WHERE reason IS NULL AND CAST("timestamp" AS BIGINT) <= $as_of
 ) AS follows
-  ON recommendations.user_id = follows.user_id AND recommendations.rec_id = follows.engaged_with_user_id
+  ON pair(recommendations.user_id, recommendations.rec_id) = pair(follows.user_id, follows.engaged_with_user_id)

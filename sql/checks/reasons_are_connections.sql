@@ -3,5 +3,5 @@
 SELECT count(*)
 FROM rec_reasons
 LEFT ANTI JOIN closest_connections
-  ON rec_reasons.user_id = closest_connections.user_id
- AND rec_reasons.reason_id = closest_connections.closest_connection
+  ON pair(rec_reasons.user_id, rec_reasons.reason_id)
+   = pair(closest_connections.user_id, closest_connections.closest_connection)

@@ -3,6 +3,6 @@
 SELECT count(*)
 FROM rec_reasons
 LEFT ANTI JOIN closest_connections
-  ON rec_reasons.reason_id = closest_connections.user_id
- AND rec_reasons.rec_id = closest_connections.closest_connection
+  ON pair(rec_reasons.reason_id, rec_reasons.rec_id)
+   = pair(closest_connections.user_id, closest_connections.closest_connection)
  AND rec_reasons.weight = closest_connections.weight

@@ -23,6 +23,7 @@ use crate::cluster::Stores;
 use crate::input::Input;
 use crate::memory::Shares;
 use crate::one_stage::OneStage;
+use crate::parquet::ROW_GROUP_ROWS;
 use crate::plans::{Plan, plan};
 
 /// What a session is built from.
@@ -103,6 +104,11 @@ impl Engine {
             .with_target_partitions(self.threads)
             .with_batch_size(self.batch_size)
             .with_information_schema(true);
+        // COPY writes files as the published ones are.
+        let parquet = &mut config.options_mut().execution.parquet;
+        parquet.compression = Some("zstd(1)".into());
+        parquet.max_row_group_size = ROW_GROUP_ROWS;
+        parquet.maximum_parallel_row_group_writers = self.threads;
         let optimizer = &mut config.options_mut().optimizer;
         // The plans name the side to hold in memory first. It is held whole, and the other side streams past it in
         // its order: so each user's rows stay together, and are added up and dropped one user at a time.

@@ -24,6 +24,7 @@ pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::from(text::CleanText::new())),
         Arc::new(ScalarUDF::from(arithmetic::WeekOf::new())),
+        Arc::new(ScalarUDF::from(arithmetic::Pair::new())),
         Arc::new(ScalarUDF::from(arithmetic::Ratio::new())),
         Arc::new(ScalarUDF::from(ByReference::default())),
         Arc::new(ScalarUDF::from(model::Reputation::new(model))),

@@ -2,6 +2,8 @@
 
 use datafusion::common::{Result, exec_err};
 
+use crate::prefetch::prefetch;
+
 /// Pairs of texts in blocks, which never move and are freed with their last pair.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
@@ -75,6 +77,13 @@ impl Arena {
         let start = texts.start as usize;
         let end = start + first_len + texts.second_len as usize;
         self.blocks[texts.block as usize].text[start..end].split_at(first_len)
+    }
+
+    /// Asks for the two texts, which will be needed soon.
+    pub(super) fn prefetch(&self, texts: Texts) {
+        let (first, second) = self.get(texts);
+        prefetch(first.as_bytes());
+        prefetch(second.as_bytes());
     }
 
     /// The pair is no longer needed.

@@ -332,10 +332,21 @@ impl GroupsAccumulator for Documents {
         let mut bodies = Column::with_capacity(groups);
         let mut descs = Column::with_capacity(groups);
         let mut counts = Vec::with_capacity(groups);
-        let mut messages: Vec<Message> = Vec::new();
-        for group in 0..groups {
+        let mut gather = |group: usize, messages: &mut Vec<Message>| {
             messages.clear();
-            messages.extend(by_group.rows(group));
+            if group < groups {
+                messages.extend(by_group.rows(group));
+                for message in messages {
+                    self.arena.prefetch(message.texts);
+                }
+            }
+        };
+        let (mut messages, mut next) = (Vec::new(), Vec::new());
+        gather(0, &mut next);
+        for group in 0..groups {
+            std::mem::swap(&mut messages, &mut next);
+            // Texts lie anywhere: the next group's arrive while this one's are put together.
+            gather(group + 1, &mut next);
             self.choose(&mut messages);
             for (at, message) in messages.iter().enumerate() {
                 let (body, desc) = self.arena.get(message.texts);

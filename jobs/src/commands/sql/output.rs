@@ -11,6 +11,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
+use graph_recs_sql::parquet::published;
 
 use crate::cli::Format;
 
@@ -54,7 +55,7 @@ pub async fn write_rows(
             if std::io::stdout().is_terminal() {
                 bail!("Parquet is not for a terminal: send it to a file or pipe");
             }
-            let mut writer = ArrowWriter::try_new(&mut *out, schema, None)?;
+            let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(published()))?;
             while let Some(batch) = rows.next().await {
                 writer.write(&batch?)?;
             }
