@@ -11,6 +11,6 @@ FROM (
         SELECT unnest(duplicates(id, created_at, user_id)) AS message
         FROM message_records
         WHERE left_out IS NULL
-        GROUP BY id % 65536
+        GROUP BY id % 16384
     )
 )

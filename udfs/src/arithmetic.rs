@@ -73,8 +73,8 @@ impl ScalarUDFImpl for WeekOf {
     }
 }
 
-/// `pair(a INT, b INT) -> BIGINT`: another number for every two numbers, null when one of them is. Grouped and joined by
-/// faster than by both.
+/// `pair(a INT, b INT) -> BIGINT`: another number for every two numbers, `a` in its higher half and `b` in its lower one;
+/// null when one of them is. Grouped and joined by faster than by both.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
     signature: Signature,

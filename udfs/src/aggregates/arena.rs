@@ -10,6 +10,8 @@ pub(super) struct Arena {
     blocks: Vec<Block>,
     /// Bytes that the blocks hold.
     allocated: usize,
+    /// Bytes of the pairs' texts: of the first ones, and of the second ones.
+    pub(super) lengths: (usize, usize),
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,8 @@ impl Arena {
         block.text.push_str(first);
         block.text.push_str(second);
         block.pairs += 1;
+        self.lengths.0 += first.len();
+        self.lengths.1 += second.len();
         Ok(Texts {
             block: at,
             start,
@@ -88,6 +92,8 @@ impl Arena {
 
     /// The pair is no longer needed.
     pub(super) fn release(&mut self, texts: Texts) {
+        self.lengths.0 -= texts.first_len as usize;
+        self.lengths.1 -= texts.second_len as usize;
         let block = &mut self.blocks[texts.block as usize];
         block.pairs -= 1;
         if block.pairs == 0 {

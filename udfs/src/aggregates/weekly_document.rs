@@ -329,8 +329,12 @@ impl GroupsAccumulator for Documents {
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emitted(emit_to, self.groups);
         let mut by_group = self.rows.by_group();
-        let mut bodies = Column::with_capacity(groups);
-        let mut descs = Column::with_capacity(groups);
+        // Cleaned texts are no longer than what they were; what is reserved and not used takes no memory.
+        let all = usize::from(groups == self.groups);
+        let (body_bytes, desc_bytes) = self.arena.lengths;
+        let room = |bytes: usize| all * (bytes + self.rows.len());
+        let mut bodies = Column::with_capacity(groups, room(body_bytes));
+        let mut descs = Column::with_capacity(groups, room(desc_bytes));
         let mut counts = Vec::with_capacity(groups);
         let mut gather = |group: usize, messages: &mut Vec<Message>| {
             messages.clear();
@@ -364,8 +368,8 @@ impl GroupsAccumulator for Documents {
         self.forget(groups);
         let present: Vec<bool> = counts.iter().map(|&count| count > 0).collect();
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(bodies.finish()?),
-            Arc::new(descs.finish()?),
+            Arc::new(bodies.finish()),
+            Arc::new(descs.finish()),
             Arc::new(Int64Array::from(counts)),
         ];
         Ok(Arc::new(StructArray::try_new(
@@ -453,19 +457,20 @@ struct Column {
 }
 
 impl Column {
-    fn with_capacity(rows: usize) -> Self {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
         Self {
-            text: String::new(),
+            text: String::with_capacity(bytes),
             offsets: Offsets::with_capacity(rows),
         }
     }
 
-    fn finish(self) -> Result<StringArray> {
-        Ok(StringArray::try_new(
+    fn finish(self) -> StringArray {
+        let (offsets, text) = (
             self.offsets.finish(),
             Buffer::from_vec(self.text.into_bytes()),
-            None,
-        )?)
+        );
+        // SAFETY: the text is a String's, and the offsets were its lengths while it grew.
+        unsafe { StringArray::new_unchecked(offsets, text, None) }
     }
 }
 
