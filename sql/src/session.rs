@@ -10,7 +10,7 @@ use datafusion::catalog::{MemTable, Session};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::TrackConsumersPool;
+use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -210,11 +210,16 @@ pub fn register_input(context: &SessionContext, input: &Input) -> Result<()> {
     Ok(())
 }
 
-/// A session with the same tables and batches of eight times as many rows: for scoring, which reads its tables from
-/// memory once a batch.
+/// A session with the same tables and batches of eight times as many rows, unless there is little memory to hold them:
+/// for scoring, which reads its tables from memory once a batch.
 pub fn in_large_batches(context: &SessionContext) -> SessionContext {
+    const LITTLE: usize = 1 << 30;
+    let times = match context.runtime_env().memory_pool.memory_limit() {
+        MemoryLimit::Finite(bytes) if bytes < LITTLE => 1,
+        _ => 8,
+    };
     let config = context.copied_config();
-    let rows = config.batch_size() * 8;
+    let rows = config.batch_size() * times;
     with_config(context, config.with_batch_size(rows))
 }
 
