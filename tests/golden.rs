@@ -61,6 +61,22 @@ fn weekly_messages_are_the_golden_ones() {
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }
+
+    // Asked for in part, it is part of that.
+    let found = place.sql_of_input(
+        AS_OF,
+        "SELECT week, user_id FROM weekly_messages WHERE user_id > 1000 AND week = 11 ORDER BY 2",
+    );
+    let wanted = expected[1..]
+        .iter()
+        .filter(|row| row[1] == "11" && row[0].parse::<i32>().unwrap() > 1000);
+    let wanted: Vec<Vec<String>> = wanted
+        .map(|row| vec![row[1].clone(), row[0].clone()])
+        .collect();
+    assert!(!wanted.is_empty());
+    assert_eq!(found[1..], wanted);
+    let one = "SELECT count(*) FROM (SELECT week FROM weekly_messages LIMIT 1)";
+    assert_eq!(place.sql_of_input(AS_OF, one)[1], ["1"]);
 }
 
 #[test]
