@@ -6,7 +6,7 @@
 //! of its rows. [`MaxOverTime`] does that and knows its gradient, which reaches only each filter's winning window.
 
 use super::optimise::Parameter;
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, Var};
 use graph_recs_udfs::model::{MIN_TOKENS, ModelError, Spec, WIDTHS, Weights};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -259,25 +259,67 @@ fn max_over_time(products: &Tensor, documents: Vec<Vec<u32>>, filters: usize) ->
             winners: OnceLock::new(),
         });
     }
-    // On other devices by tensor operations, one document at a time; the padding's row is zero.
-    let rows = products.pad_with_zeros(0, 0, 1)?;
-    let mut maxima = Vec::with_capacity(documents.len());
-    for document in &documents {
-        let tokens = Tensor::from_slice(document, document.len(), products.device())?;
-        let taps = rows.index_select(&tokens, 0)?;
-        let mut tap = 0;
-        for width in WIDTHS {
-            let windows = document.len() + 1 - width;
-            let mut sum = Tensor::zeros((windows, filters), DType::F32, products.device())?;
-            for position in 0..width {
-                let lane = taps.narrow(1, (tap + position) * filters, filters)?;
-                sum = (sum + lane.narrow(0, position, windows)?)?;
-            }
-            maxima.push(sum.max(0)?);
-            tap += width;
+    max_over_time_by_tensors(products, &documents, filters)
+}
+
+/// [`max_over_time`] by tensor operations, on any device: all documents at once, padded to the longest.
+fn max_over_time_by_tensors(
+    products: &Tensor,
+    documents: &[Vec<u32>],
+    filters: usize,
+) -> Result<Tensor> {
+    let device = products.device();
+    let (words, longest) = (
+        products.dim(0)? as u32,
+        documents.iter().map(Vec::len).max().unwrap_or(0),
+    );
+    let padded: Vec<u32> = documents
+        .iter()
+        .flat_map(|document| {
+            let padding = std::iter::repeat(words);
+            document.iter().copied().chain(padding).take(longest)
+        })
+        .collect();
+    let tokens = Tensor::from_vec(padded, documents.len() * longest, device)?;
+    // The padding's row is zero.
+    let taps = products
+        .pad_with_zeros(0, 0, 1)?
+        .index_select(&tokens, 0)?
+        .reshape((documents.len(), longest, TAPS * filters))?;
+    let mut maxima = Vec::with_capacity(WIDTHS.len());
+    for (_, first_tap, width) in widths() {
+        let windows = longest + 1 - width;
+        let tap = |position: usize| {
+            let lane = taps.narrow(2, (first_tap + position) * filters, filters)?;
+            lane.narrow(1, position, windows)
+        };
+        let mut sums = tap(0)?;
+        for position in 1..width {
+            sums = (sums + tap(position)?)?;
         }
+        // A window that reaches into what a document was padded with to be as long as the longest never wins.
+        let beyond: Vec<f32> = documents
+            .iter()
+            .flat_map(|document| {
+                let is_in = move |start| start + width <= document.len();
+                (0..windows).map(move |start| if is_in(start) { 0.0 } else { f32::MIN })
+            })
+            .collect();
+        let beyond = Tensor::from_vec(beyond, (documents.len(), windows, 1), device)?;
+        // The winner by its place: equal windows must not each get the whole gradient.
+        let winners = sums.broadcast_add(&beyond)?.argmax_keepdim(1)?;
+        maxima.push(sums.contiguous()?.gather(&winners, 1)?.squeeze(1)?);
     }
-    Tensor::cat(&maxima, 0)?.reshape((documents.len(), WIDTHS.len() * filters))
+    Tensor::cat(&maxima, 1)
+}
+
+/// Every width: its index, its first tap and the width.
+fn widths() -> impl Iterator<Item = (usize, usize, usize)> {
+    let first = |index: usize| WIDTHS.iter().take(index).sum();
+    WIDTHS
+        .into_iter()
+        .enumerate()
+        .map(move |(index, width)| (index, first(index), width))
 }
 
 /// [`max_over_time`] on the CPU: words × (tap, filter) → documents × (width, filter).
@@ -286,17 +328,6 @@ struct MaxOverTime {
     filters: usize,
     /// Where the winning windows begin: documents × (width, filter).
     winners: OnceLock<Vec<u32>>,
-}
-
-impl MaxOverTime {
-    /// Calls `with` with every width: its index, its first tap and the width.
-    fn widths() -> impl Iterator<Item = (usize, usize, usize)> {
-        let first = |index: usize| WIDTHS.iter().take(index).sum();
-        WIDTHS
-            .into_iter()
-            .enumerate()
-            .map(move |(index, width)| (index, first(index), width))
-    }
 }
 
 impl CustomOp1 for MaxOverTime {
@@ -317,7 +348,7 @@ impl CustomOp1 for MaxOverTime {
         let mut sum = vec![0.0_f32; filters];
         let outputs = maxima.chunks_mut(pooled).zip(winners.chunks_mut(pooled));
         for (document, (maxima, winners)) in self.documents.iter().zip(outputs) {
-            for (index, first_tap, width) in Self::widths() {
+            for (index, first_tap, width) in widths() {
                 let lanes = index * filters..(index + 1) * filters;
                 let (Some(best), Some(at)) =
                     (maxima.get_mut(lanes.clone()), winners.get_mut(lanes))
@@ -364,7 +395,7 @@ impl CustomOp1 for MaxOverTime {
         let mut result = vec![0.0_f32; products.elem_count()];
         let inputs = gradient.chunks(pooled).zip(winners.chunks(pooled));
         for (document, (gradient, winners)) in self.documents.iter().zip(inputs) {
-            for (index, first_tap, width) in Self::widths() {
+            for (index, first_tap, width) in widths() {
                 let lanes = gradient
                     .iter()
                     .zip(winners)
@@ -424,7 +455,7 @@ pub(super) mod tests {
     }
 
     fn losses(network: &Network, targets: &[f32]) -> f32 {
-        let scorer = TableScorer::new(
+        let scorer = TableScorer::exact(
             &spec(10, 6, 16),
             &network.weights(&spec(10, 6, 16)).unwrap(),
         );
@@ -487,6 +518,41 @@ pub(super) mod tests {
             checks > 130 && kinks * 50 <= checks,
             "{kinks} of {checks} gradients differ"
         );
+    }
+
+    /// What other devices do must be what the CPU does.
+    #[test]
+    fn the_maximum_by_tensors_is_the_same_with_its_gradient() {
+        let (filters, mut rng) = (16, ChaCha8Rng::seed_from_u64(3));
+        let mut documents = documents();
+        documents.push(vec![6; 7]);
+        let batch = Batch::new(documents.iter().map(Vec::as_slice));
+        let shape = [batch.words.len(), TAPS * filters];
+        let mut random = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| rng.random_range(-2.0..2.0)).collect()
+        };
+        let values = random(shape[0] * shape[1]);
+        let pooled = (documents.len(), WIDTHS.len() * filters);
+        let factors = Tensor::from_vec(random(pooled.0 * pooled.1), pooled, &Device::Cpu).unwrap();
+        let both = |by_tensors: bool| {
+            let products = Var::from_slice(&values, &shape[..], &Device::Cpu).unwrap();
+            let maxima = match by_tensors {
+                true => max_over_time_by_tensors(&products, &batch.documents, filters),
+                false => max_over_time(&products, batch.documents.clone(), filters),
+            }
+            .unwrap();
+            let sum = (&maxima * &factors).unwrap().sum_all().unwrap();
+            let gradients = sum.backward().unwrap();
+            let flat =
+                |tensor: &Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
+            (flat(&maxima), flat(gradients.get(&products).unwrap()))
+        };
+        let (here, there) = (both(false), both(true));
+        assert_eq!(here.0, there.0);
+        assert_eq!(here.1.len(), there.1.len());
+        for (here, there) in here.1.iter().zip(&there.1) {
+            assert!((here - there).abs() < 1e-5, "{here} {there}");
+        }
     }
 
     #[test]
