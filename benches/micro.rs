@@ -195,6 +195,17 @@ fn score_tokens<const LENGTH: usize>(bencher: Bencher, instructions: Instruction
         .bench_local(|| black_box(scorer.logits(&documents).unwrap()));
 }
 
+/// As [`score_tokens`], with all tables in 32 bits.
+#[divan::bench(consts = [25, 100], sample_count = 20)]
+fn score_tokens_exactly<const LENGTH: usize>(bencher: Bencher) {
+    let (model, documents) = documents(1_000_000 / LENGTH, LENGTH);
+    let documents: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
+    let scorer = TableScorer::exact(model.spec(), model.weights());
+    bencher
+        .counter(ItemsCount::new(1_000_000_usize))
+        .bench_local(|| black_box(scorer.logits(&documents).unwrap()));
+}
+
 #[divan::bench(sample_count = 5)]
 fn score_tokens_plain_network(bencher: Bencher) {
     let (model, documents) = documents(20, 100);

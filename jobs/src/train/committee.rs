@@ -61,7 +61,7 @@ mod tests {
         let logits = |network: &Network| {
             let spec = spec(10, 6, network.filters);
             let weights = network.weights(&spec).unwrap();
-            TableScorer::new(&spec, &weights)
+            TableScorer::exact(&spec, &weights)
                 .logits(&documents)
                 .unwrap()
         };

@@ -332,7 +332,7 @@ pub(super) fn logits(
         .iter()
         .map(|example| example.tokens.as_slice())
         .collect();
-    let logits = TableScorer::new(spec, weights).logits(&documents)?;
+    let logits = TableScorer::exact(spec, weights).logits(&documents)?;
     let scored = |(example, logit): (&&Example, f32)| Scored {
         score: if example.tokens.is_empty() {
             -20.0

@@ -1,8 +1,10 @@
 //! Why a document has its score: what each filter of the network found in it.
 
 use super::error::ModelError;
-use super::folder::{LANES, MIN_TOKENS, WIDTHS};
+use super::folder::{MIN_TOKENS, WIDTHS};
+use super::kernel::{Block, Value};
 use super::network::check_tokens;
+use super::tables::FIRST_TAPS;
 use super::{Model, TableScorer};
 use std::ops::Range;
 
@@ -70,37 +72,47 @@ impl TableScorer {
     fn winners(&self, document: &[u32]) -> (f64, Vec<Window>) {
         let mut tokens = document.to_vec();
         tokens.resize(document.len().max(MIN_TOKENS), self.vocabulary as u32);
-        let mut windows = Vec::with_capacity(self.blocks.len() * LANES * WIDTHS.len());
-        let mut tap = 0;
-        for (index, width) in WIDTHS.into_iter().enumerate() {
-            for (number, block) in self.blocks.iter().enumerate() {
-                for lane in 0..LANES {
-                    let sum = |window: &[u32]| -> f32 {
-                        let row = |(at, &token): (usize, &u32)| match block.rows.get(token as usize)
-                        {
-                            Some(row) => row.0[tap + at][lane],
-                            None => 0.0,
-                        };
-                        window.iter().enumerate().map(row).sum()
-                    };
-                    let (mut start, mut best) = (0, f32::NEG_INFINITY);
-                    for (at, window) in tokens.windows(width).enumerate() {
-                        let found = sum(window);
-                        if found > best {
-                            (start, best) = (at, found);
-                        }
-                    }
-                    let activation = (best + block.bias[index][lane]).max(0.0);
-                    windows.push(Window {
-                        tokens: start.min(document.len())..(start + width).min(document.len()),
-                        width,
-                        filter: number * LANES + lane,
-                        contribution: f64::from(activation) * f64::from(block.output[index][lane]),
-                    });
-                }
-            }
-            tap += width;
-        }
+        let narrow = self.narrow.iter().flat_map(|block| block.winners(&tokens));
+        let wide = self.wide.iter().flat_map(|block| block.winners(&tokens));
+        let within = |window: Window| Window {
+            tokens: window.tokens.start.min(document.len())..window.tokens.end.min(document.len()),
+            ..window
+        };
+        let mut windows: Vec<Window> = narrow.chain(wide).map(within).collect();
+        windows.sort_by_key(|window| (window.width, window.filter));
         (self.output_bias, windows)
+    }
+}
+
+impl<T: Value, const N: usize> Block<T, N> {
+    fn winners(&self, tokens: &[u32]) -> Vec<Window> {
+        let mut windows = Vec::with_capacity(N * WIDTHS.len());
+        for (index, width) in WIDTHS.into_iter().enumerate() {
+            for lane in 0..N {
+                let entry = |(at, &token): (usize, &u32)| match self.rows.get(token as usize) {
+                    Some(row) => row.0[FIRST_TAPS[index] + at][lane],
+                    None => T::NONE,
+                };
+                let value = |window: &[u32]| -> T {
+                    let entries = window.iter().enumerate().map(entry);
+                    entries.reduce(T::extend).unwrap_or(T::NONE)
+                };
+                let (mut start, mut greatest) = (0, T::NONE);
+                for (at, window) in tokens.windows(width).enumerate() {
+                    let found = value(window);
+                    if found > greatest {
+                        (start, greatest) = (at, found);
+                    }
+                }
+                let activation: f64 = greatest.into();
+                windows.push(Window {
+                    tokens: start..start + width,
+                    width,
+                    filter: self.filters[index][lane],
+                    contribution: activation.max(0.0) * self.coefficients[index][lane],
+                });
+            }
+        }
+        windows
     }
 }

@@ -116,16 +116,92 @@ fn backends_agree() {
 
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    let model = Model::from_files(&files(3)).unwrap();
-    let documents = documents(500, 60, WORDS, 4);
-    let bits = |instructions| {
-        let scorer = TableScorer::with_instructions(model.spec(), model.weights(), instructions);
+    for model in [
+        Arc::new(Model::from_files(&files(3)).unwrap()),
+        Model::shipped().unwrap(),
+    ] {
+        let documents = documents(500, 60, model.vocabulary().len(), 4);
+        let bits = |instructions| {
+            let scorer =
+                TableScorer::with_instructions(model.spec(), model.weights(), instructions);
+            let logits = scorer.logits(&slices(&documents)).unwrap();
+            logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let plain = bits(Instructions::Plain);
+        for instructions in Instructions::available() {
+            assert_eq!(bits(instructions), plain, "{instructions:?}");
+        }
+    }
+}
+
+#[test]
+fn filters_are_narrow_as_far_as_scores_bear_it() {
+    let shipped = Model::shipped().unwrap();
+    let exact = TableScorer::exact(shipped.spec(), shipped.weights());
+    assert!(shipped.scorer().memory() * 3 < exact.memory() * 2);
+    let documents = documents(2000, 100, shipped.vocabulary().len(), 16);
+    let calibration = shipped.spec().calibration;
+    let probabilities = |scorer: &TableScorer| -> Vec<f64> {
         let logits = scorer.logits(&slices(&documents)).unwrap();
-        logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        let of = |logit| calibration.probability(logit);
+        logits.into_iter().map(of).collect()
     };
-    let plain = bits(Instructions::Plain);
-    for instructions in Instructions::available() {
-        assert_eq!(bits(instructions), plain, "{instructions:?}");
+    let pairs = probabilities(shipped.scorer());
+    let pairs = pairs.into_iter().zip(probabilities(&exact));
+    let errors: Vec<f64> = pairs.map(|(narrow, wide)| (narrow - wide).abs()).collect();
+    assert!(errors.iter().all(|&error| error < 1e-5));
+    assert!(errors.iter().any(|&error| error > 0.0));
+
+    // A score that follows a logit a hundred times as steeply bears less.
+    let steep = Spec {
+        calibration: Calibration {
+            scale: 100.0 * calibration.scale,
+            ..calibration
+        },
+        ..shipped.spec().clone()
+    };
+    let steep = TableScorer::new(&steep, shipped.weights());
+    assert_eq!(steep.memory(), exact.memory());
+}
+
+#[test]
+fn narrow_filters_add_up_what_words_leave_of_the_bound() {
+    // Filter 0 of width 3 finds word 1, then 2, then 3, worth 1, 2 and 4; word 4 takes back 100 wherever it stands.
+    let spec = spec();
+    let mut tensors: Tensors = spec
+        .shapes()
+        .into_iter()
+        .map(|(name, shape)| (name, (shape.clone(), vec![0.0; shape.iter().product()])))
+        .collect();
+    for (number, position, worth) in [(0, 0, 1.0), (1, 1, 2.0), (2, 2, 4.0)] {
+        let word = number + 1;
+        tensors.get_mut("embedding.weight").unwrap().1[word * spec.embedding + number] = 1.0;
+        tensors.get_mut("embedding.weight").unwrap().1[4 * spec.embedding + number] = -100.0;
+        tensors.get_mut("conv3.weight").unwrap().1[number * 3 + position] = worth;
+    }
+    tensors.get_mut("conv3.bias").unwrap().1[0] = -1.0;
+    tensors.get_mut("output.weight").unwrap().1[0] = 1e-3;
+    let weights = Weights::new(&spec, tensors).unwrap();
+    let narrow = TableScorer::new(&spec, &weights);
+    let exact = TableScorer::exact(&spec, &weights);
+    assert!(narrow.memory() < exact.memory());
+    for (document, expected) in [
+        (&[1, 2, 3, 9, 9][..], 6.0),
+        (&[9, 9, 1, 2, 3], 6.0),
+        (&[9, 1, 2, 9, 3], 3.0),
+        (&[9, 1, 2, 9, 9], 2.0),
+        (&[9, 9, 3, 9, 9], 3.0),
+        (&[1, 4, 3, 9, 9, 2], 0.0),
+        (&[4, 4, 4, 4, 4], 0.0),
+        (&[9, 2, 3], 5.0),
+    ] {
+        for scorer in [&narrow, &exact] {
+            let found = scorer.logits(&[document]).unwrap()[0];
+            assert!(
+                (found - expected * 1e-3).abs() < 2e-7,
+                "{document:?}: {found}"
+            );
+        }
     }
 }
 
