@@ -274,19 +274,16 @@ impl<L> Default for Held<L> {
 }
 
 impl Held<CandidateLists> {
-    /// Keeps the lists of `(row, group, reason_id)`, leaving out those without elements.
+    /// Keeps the lists of `(row, group, reason_id)`, leaving out those that are null. How long a list is stands anywhere
+    /// in memory: it is not asked before the list is needed.
     pub(super) fn hold(
         &mut self,
         lists: CandidateLists,
         rows: impl Iterator<Item = (usize, usize, i32)>,
     ) -> Result<()> {
         let bytes = lists.bytes();
-        self.push(
-            lists,
-            bytes,
-            |lists, row| lists.lists.range(row).is_empty(),
-            rows,
-        )
+        let is_null = |lists: &CandidateLists, row| lists.lists.key(row).is_none();
+        self.push(lists, bytes, is_null, rows)
     }
 }
 

@@ -38,10 +38,14 @@ pub(super) struct Ranking {
     table: Table,
     /// The candidate of each path, by position in the table.
     reached: Vec<u32>,
+    /// Positions in the table of those that nothing speaks against; longer than these are many.
+    judged: Vec<u32>,
     /// Score, id and position in the table, best first.
     pub(super) recommended: Vec<(Reverse<i128>, i32, u32)>,
     /// The place in `recommended` of each candidate, or [`NOWHERE`].
     places: Vec<u32>,
+    /// Reasons as they are found; longer than these are many.
+    walked: Vec<(u32, Reverse<i64>, i32)>,
     /// Place in `recommended`, weight and reason, in the order of the result.
     pub(super) reasons: Vec<(u32, Reverse<i64>, i32)>,
     pub(super) tallies: Tallies,
@@ -99,13 +103,12 @@ impl Ranking {
                 ahead.candidates.prefetch();
             }
             let reached = rest.split_off_mut(..candidates.ids.len());
-            for (((&id, &weight), &standing), reached) in (candidates.ids.iter())
-                .zip(candidates.weights)
-                .zip(candidates.standings)
-                .zip(reached.unwrap_or_default())
-            {
-                *reached = self.table.add_path(id, Standing::told(standing), weight)?;
-            }
+            self.table.add_paths(
+                candidates.ids,
+                candidates.standings,
+                candidates.weights,
+                reached.unwrap_or_default(),
+            )?;
         }
         Ok(())
     }
@@ -114,15 +117,13 @@ impl Ranking {
     fn judge(&mut self, min_pred: i64) {
         let candidates = self.table.candidates();
         let tallies = &mut self.tallies;
-        self.recommended.clear();
-        self.recommended
-            .resize(candidates.len() + 1, (Reverse(0), 0, 0));
+        if self.judged.len() <= candidates.len() {
+            self.judged.resize(candidates.len() + 1, 0);
+        }
         let mut kept = 0;
         for (at, candidate) in candidates.iter().enumerate() {
             let pred = candidate.standing.pred();
-            // At most 2^31 times 2^63, which is less than 10^38.
-            let score = i128::from(pred) * i128::from(candidate.weight);
-            self.recommended[kept] = (Reverse(score), candidate.id, at as u32);
+            self.judged[kept] = at as u32;
             let scored = pred >= 0;
             let enough = i64::from(pred) >= min_pred;
             kept += usize::from(scored & enough);
@@ -136,8 +137,16 @@ impl Ranking {
                 } += 1;
             }
         }
-        self.recommended.truncate(kept);
         tallies.candidates = candidates.len() as i64;
+        let scored = |&at: &u32| {
+            let candidate = candidates[at as usize];
+            // At most 2^31 times 2^63, which is less than 10^38.
+            let score = i128::from(candidate.standing.pred()) * i128::from(candidate.weight);
+            (Reverse(score), candidate.id, at)
+        };
+        self.recommended.clear();
+        self.recommended
+            .extend(self.judged[..kept].iter().map(scored));
     }
 
     /// Goes through the paths once more for those that lead to the recommended.
@@ -147,19 +156,21 @@ impl Ranking {
         for (place, &(_, _, at)) in self.recommended.iter().enumerate() {
             self.places[at as usize] = place as u32;
         }
-        self.reasons.clear();
-        self.reasons
-            .resize(self.reached.len() + 1, (NOWHERE, Reverse(0), 0));
+        if self.walked.len() <= self.reached.len() {
+            let none = (NOWHERE, Reverse(0), 0);
+            self.walked.resize(self.reached.len() + 1, none);
+        }
         let mut kept = 0;
         let mut reached = self.reached.iter();
         for paths in paths {
             for (&weight, &at) in paths.candidates.weights.iter().zip(&mut reached) {
                 let place = self.places[at as usize];
-                self.reasons[kept] = (place, Reverse(weight), paths.reason_id);
+                self.walked[kept] = (place, Reverse(weight), paths.reason_id);
                 kept += usize::from(place != NOWHERE);
             }
         }
-        self.reasons.truncate(kept);
+        self.reasons.clear();
+        self.reasons.extend_from_slice(&self.walked[..kept]);
         self.reasons.sort_unstable();
     }
 
@@ -167,6 +178,8 @@ impl Ranking {
     pub(super) fn size(&self) -> usize {
         self.table.size()
             + self.reached.capacity() * size_of::<u32>()
+            + self.judged.capacity() * size_of::<u32>()
+            + self.walked.capacity() * size_of::<(u32, Reverse<i64>, i32)>()
             + self.recommended.capacity() * size_of::<(Reverse<i128>, i32, u32)>()
             + self.places.capacity() * size_of::<u32>()
             + self.reasons.capacity() * size_of::<(u32, Reverse<i64>, i32)>()

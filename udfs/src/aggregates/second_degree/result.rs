@@ -1,6 +1,5 @@
 //! The result column of `second_degree`.
 
-use std::cmp::Reverse;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, StructArray};
@@ -99,15 +98,16 @@ impl ResultBuilder {
 
     /// Appends the user that was ranked last.
     pub(super) fn append(&mut self, ranking: &Ranking) -> Result<()> {
-        for &(Reverse(score), id, _) in &ranking.recommended {
-            self.rec_ids.push(id);
-            self.scores.push(score);
-        }
-        for &(place, Reverse(weight), reason_id) in &ranking.reasons {
-            self.recommended.push(ranking.recommended[place as usize].1);
-            self.reason_ids.push(reason_id);
-            self.weights.push(weight);
-        }
+        let recommended = &ranking.recommended;
+        self.rec_ids.extend(recommended.iter().map(|one| one.1));
+        self.scores.extend(recommended.iter().map(|one| one.0.0));
+        let reasons = ranking.reasons.iter();
+        let of = |place: u32| recommended[place as usize].1;
+        self.recommended
+            .extend(reasons.clone().map(|reason| of(reason.0)));
+        self.reason_ids
+            .extend(reasons.clone().map(|reason| reason.2));
+        self.weights.extend(reasons.map(|reason| reason.1.0));
         self.end_user(ranking.tallies, true)
     }
 
