@@ -3,14 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, LargeStringArray, StringArray,
-    StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, LargeStringArray, StringArray, StructArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use datafusion::arrow;
-use datafusion::common::{Result, exec_datafusion_err, plan_err};
+use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
@@ -18,7 +17,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::arena::{Arena, Texts};
+use super::arena::{Arena, TextColumn, Texts};
 use super::arguments::{
     Offsets, OneEach, check_count, check_present, field, list_array, list_of, lists, numbers,
     selected, struct_array, structs, whole_number,
@@ -153,53 +152,29 @@ impl AggregateUDFImpl for WeeklyDocument {
     }
 }
 
-/// Text arguments of any of the three layouts.
-enum TextColumn<'a> {
-    Utf8(&'a StringArray),
-    LargeUtf8(&'a LargeStringArray),
-    Utf8View(&'a StringViewArray),
-}
-
-impl<'a> TextColumn<'a> {
-    fn read(columns: &'a [ArrayRef], at: usize, name: &str) -> Result<Self> {
-        columns
-            .get(at)
-            .and_then(|column| match column.data_type() {
-                DataType::Utf8 => column.as_string_opt().map(Self::Utf8),
-                DataType::LargeUtf8 => column.as_string_opt().map(Self::LargeUtf8),
-                DataType::Utf8View => column.as_string_view_opt().map(Self::Utf8View),
-                _ => None,
-            })
-            .ok_or_else(|| exec_datafusion_err!("{NAME}: {name} must be text"))
-    }
-
-    fn get(&self, row: usize) -> &'a str {
-        match self {
-            Self::Utf8(texts) if texts.is_valid(row) => texts.value(row),
-            Self::LargeUtf8(texts) if texts.is_valid(row) => texts.value(row),
-            Self::Utf8View(texts) if texts.is_valid(row) => texts.value(row),
-            _ => "",
-        }
-    }
-}
-
 /// The columns of messages, given or of a state.
 struct Rows<'a> {
     created_at: &'a Int64Array,
     ids: &'a Int64Array,
-    bodies: TextColumn<'a>,
-    descriptions: TextColumn<'a>,
+    bodies: TextColumn,
+    descriptions: TextColumn,
     superseded: &'a BooleanArray,
 }
 
 impl<'a> Rows<'a> {
     fn read(columns: &'a [ArrayRef]) -> Result<Self> {
         let superseded = columns.get(4).and_then(|column| column.as_boolean_opt());
+        let text = |at: usize, name: &str| match columns.get(at) {
+            Some(column) => {
+                TextColumn::new(column).map_err(|error| error.context(format!("{NAME}: {name}")))
+            }
+            None => exec_err!("{NAME}: {name} is missing"),
+        };
         Ok(Self {
             created_at: numbers::<Int64Type>(columns, 0, "created_at")?,
             ids: numbers::<Int64Type>(columns, 1, "id")?,
-            bodies: TextColumn::read(columns, 2, "body")?,
-            descriptions: TextColumn::read(columns, 3, "link_description")?,
+            bodies: text(2, "body")?,
+            descriptions: text(3, "link_description")?,
             superseded: superseded
                 .ok_or_else(|| exec_datafusion_err!("{NAME}: superseded must be true or false"))?,
         })
@@ -223,7 +198,7 @@ impl Grouped for Message {
     }
 }
 
-/// The accumulator: a log of rows and an arena of their texts.
+/// The accumulator: a log of rows, and their texts.
 #[derive(Debug, Default)]
 struct Documents {
     groups: usize,
@@ -232,18 +207,27 @@ struct Documents {
 }
 
 impl Documents {
-    fn push(&mut self, group: usize, rows: &Rows<'_>, row: usize) -> Result<()> {
-        let texts = self
-            .arena
-            .store(rows.bodies.get(row), rows.descriptions.get(row))?;
-        self.rows.push(group, |local_group| Message {
-            created_at: rows.created_at.value(row),
-            id: rows.ids.value(row),
-            texts,
-            superseded: selected(Some(rows.superseded), row),
-            local_group,
-        });
-        Ok(())
+    /// Logs the rows, each with its group.
+    fn push(
+        &mut self,
+        rows: Rows<'_>,
+        wanted: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> Result<()> {
+        let mut groups = wanted.clone().map(|(_, group)| group);
+        let log = &mut self.rows;
+        let numbers = wanted.map(|(row, _)| row);
+        self.arena
+            .hold(rows.bodies, rows.descriptions, numbers, |row, texts| {
+                log.check_room(1)?;
+                log.push(groups.next().unwrap_or_default(), |local_group| Message {
+                    created_at: rows.created_at.value(row),
+                    id: rows.ids.value(row),
+                    texts,
+                    superseded: selected(Some(rows.superseded), row),
+                    local_group,
+                });
+                Ok(())
+            })
     }
 
     /// Leaves of a group's messages those that count, in order.
@@ -293,13 +277,8 @@ impl GroupsAccumulator for Documents {
         check_present(NAME, "created_at", rows.created_at, filter)?;
         check_present(NAME, "id", rows.ids, filter)?;
         self.groups = self.groups.max(total_num_groups);
-        self.rows.check_room(group_indices.len())?;
-        for (row, &group) in group_indices.iter().enumerate() {
-            if selected(filter, row) {
-                self.push(group, &rows, row)?;
-            }
-        }
-        Ok(())
+        let wanted = group_indices.iter().copied().enumerate();
+        self.push(rows, wanted.filter(|&(row, _)| selected(filter, row)))
     }
 
     fn merge_batch(
@@ -311,19 +290,16 @@ impl GroupsAccumulator for Documents {
         self.groups = self.groups.max(total_num_groups);
         let lists = lists(values, 0, "the state of weekly_document")?;
         let messages = Rows::read(structs(lists, "the state of weekly_document")?.columns())?;
-        for (list, &group) in group_indices
-            .iter()
-            .enumerate()
-            .filter(|(list, _)| lists.is_valid(*list))
-        {
-            let rows =
-                lists.value_offsets()[list] as usize..lists.value_offsets()[list + 1] as usize;
-            self.rows.check_room(rows.len())?;
-            for row in rows {
-                self.push(group, &messages, row)?;
-            }
-        }
-        Ok(())
+        let offsets = lists.value_offsets();
+        let wanted = group_indices.iter().copied().enumerate();
+        let wanted = wanted.filter(|&(list, _)| lists.is_valid(list));
+        self.push(
+            messages,
+            wanted.flat_map(|(list, group)| {
+                let rows = offsets[list] as usize..offsets[list + 1] as usize;
+                rows.map(move |row| (row, group))
+            }),
+        )
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
