@@ -1,14 +1,15 @@
 //! A file's bytes as a stream of chunks, decompressed.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
 use futures::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 /// Read at a time: large enough to make requests cheap, small enough to keep many scans in memory.
@@ -50,9 +51,11 @@ pub(crate) fn read(
     let location = file.location.clone();
     // A store that tells contents apart only weakly cannot be asked for the same ones.
     let version = file.e_tag.clone().filter(|tag| tag.starts_with('"'));
+    let pool = Pool::default();
     futures::stream::iter(pieces(range, size))
         .map(move |piece| {
             let (store, location) = (Arc::clone(&store), location.clone());
+            let pool = pool.clone();
             let options = GetOptions {
                 range: Some(piece.into()),
                 if_match: version.clone(),
@@ -60,11 +63,73 @@ pub(crate) fn read(
             };
             async move {
                 let found = store.get_opts(&location, options).await?;
-                found.bytes().await.map_err(DataFusionError::from)
+                content(found, pool).await
             }
         })
         .buffered(READ_AHEAD)
         .boxed()
+}
+
+/// The bytes of a store's answer; those of a local file in memory of the pool.
+async fn content(found: GetResult, pool: Pool) -> Result<Bytes> {
+    let range = found.range.clone();
+    match found.payload {
+        GetResultPayload::File(file, path) => {
+            let read = move || {
+                pool.read(file, range).map_err(|error| {
+                    DataFusionError::External(format!("{}: {error}", path.display()).into())
+                })
+            };
+            let done = tokio::task::spawn_blocking(read).await;
+            done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+        }
+        GetResultPayload::Stream(_) => Ok(found.bytes().await?),
+    }
+}
+
+/// Memory for what is read, used again and again: fresh memory costs more than what it is filled with.
+#[derive(Clone, Default)]
+struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Pool {
+    fn read(self, mut file: File, range: Range<u64>) -> std::io::Result<Bytes> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut bytes = free.unwrap_or_default();
+        bytes.clear();
+        let length = range.end - range.start;
+        bytes.reserve_exact(length as usize);
+        file.seek(SeekFrom::Start(range.start))?;
+        let read = file.take(length).read_to_end(&mut bytes)?;
+        if read as u64 != length {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was read",
+            ));
+        }
+        Ok(Bytes::from_owner(Lent { bytes, pool: self }))
+    }
+}
+
+/// Memory that goes back to its pool.
+struct Lent {
+    bytes: Vec<u8>,
+    pool: Pool,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let pool = &self.pool.0;
+        pool.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bytes);
+    }
 }
 
 /// Consecutive byte ranges from `range.start` to `size`.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, RecordBatchOptions,
-    StringBuilder, TimestampSecondBuilder,
+    ArrayBuilder, ArrayRef, ArrowPrimitiveType, BooleanBuilder, Int32Builder, Int64Builder,
+    PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampSecondBuilder,
 };
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, internal_err};
@@ -169,25 +169,14 @@ impl Columns {
         for field in self.schema.fields() {
             let typed = &mut self.typed;
             let array: Option<ArrayRef> = match field.name().as_str() {
-                "user_id" => typed.user_id.as_mut().map(|b| Arc::new(b.finish()) as _),
-                "engaged_with_user_id" => typed
-                    .engaged_with_user_id
-                    .as_mut()
-                    .map(|b| Arc::new(b.finish()) as _),
-                "message_id" | "id" => typed.message_id.as_mut().map(|b| Arc::new(b.finish()) as _),
-                "timestamp" | "created_at" => {
-                    typed.timestamp.as_mut().map(|b| Arc::new(b.finish()) as _)
-                }
-                "suspended" => typed.suspended.as_mut().map(|b| Arc::new(b.finish()) as _),
-                "recommended" => typed
-                    .recommended
-                    .as_mut()
-                    .map(|b| Arc::new(b.finish()) as _),
-                "body" => typed.body.as_mut().map(|b| Arc::new(b.finish()) as _),
-                "link_description" => typed
-                    .link_description
-                    .as_mut()
-                    .map(|b| Arc::new(b.finish()) as _),
+                "user_id" => finished(&mut typed.user_id),
+                "engaged_with_user_id" => finished(&mut typed.engaged_with_user_id),
+                "message_id" | "id" => finished(&mut typed.message_id),
+                "timestamp" | "created_at" => finished(&mut typed.timestamp),
+                "suspended" => finished(&mut typed.suspended),
+                "recommended" => finished(&mut typed.recommended),
+                "body" => finished(&mut typed.body),
+                "link_description" => finished(&mut typed.link_description),
                 "reason" => Some(text(&|record| record.reason.as_str().to_string())),
                 "file" => Some(text(&|_| self.file.clone())),
                 "raw" => Some(text(&|record| record.raw.clone())),
@@ -225,7 +214,39 @@ impl Columns {
 }
 
 fn builder_len(builder: &StringBuilder) -> usize {
-    datafusion::arrow::array::ArrayBuilder::len(builder)
+    ArrayBuilder::len(builder)
+}
+
+/// The column that a builder made; it begins the next one with room for as much.
+fn finished<B: Roomy>(builder: &mut Option<B>) -> Option<ArrayRef> {
+    let builder = builder.as_mut()?;
+    let next = builder.with_the_same_room();
+    Some(ArrayBuilder::finish(&mut std::mem::replace(builder, next)))
+}
+
+/// A builder that tells how much room it needed.
+trait Roomy: ArrayBuilder {
+    /// An empty one with room for as much, or a little more where it varies.
+    fn with_the_same_room(&self) -> Self;
+}
+
+impl<T: ArrowPrimitiveType> Roomy for PrimitiveBuilder<T> {
+    fn with_the_same_room(&self) -> Self {
+        Self::with_capacity(self.len())
+    }
+}
+
+impl Roomy for BooleanBuilder {
+    fn with_the_same_room(&self) -> Self {
+        Self::with_capacity(self.len())
+    }
+}
+
+impl Roomy for StringBuilder {
+    fn with_the_same_room(&self) -> Self {
+        let bytes = self.values_slice().len();
+        Self::with_capacity(ArrayBuilder::len(self), bytes + bytes / 16)
+    }
 }
 
 impl Typed {

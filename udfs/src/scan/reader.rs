@@ -39,8 +39,9 @@ pub(crate) fn open(
         store,
         file,
         chunks,
-        buffer: Vec::new(),
+        buffer: Bytes::new(),
         position: 0,
+        bridged: None,
         offset: start,
         at_end: false,
         end: if encoding == Encoding::Plain {
@@ -67,6 +68,16 @@ pub(crate) fn open(
     .boxed()
 }
 
+/// As much of a chunk is copied behind the rest of the one before it, so that the record between them is in one piece.
+const BRIDGE: usize = 64 << 10;
+
+/// A chunk that is read on its own once the record that began before it is consumed.
+struct Bridged {
+    chunk: Bytes,
+    /// How much of `buffer` comes before it.
+    before: usize,
+}
+
 /// What is passed over up to the next line end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Skip {
@@ -82,8 +93,10 @@ struct Reader {
     file: ObjectMeta,
     chunks: BoxStream<'static, Result<Bytes>>,
     /// Bytes not yet consumed begin at `position`.
-    buffer: Vec<u8>,
+    buffer: Bytes,
     position: usize,
+    /// The chunk whose beginning `buffer` holds behind the rest of the one before.
+    bridged: Option<Bridged>,
     /// Offset of `buffer[0]` in the file.
     offset: u64,
     at_end: bool,
@@ -187,21 +200,52 @@ impl Reader {
                 Framing::QuotedCsv => memchr::memchr_iter(b'\n', record).count() as u64,
             };
             self.position += length;
+            self.cross_bridge();
         }
         true
     }
 
+    /// Goes on in the chunk itself when nothing before it is left.
+    fn cross_bridge(&mut self) {
+        if let Some(bridged) = self
+            .bridged
+            .take_if(|bridged| bridged.before <= self.position)
+        {
+            self.buffer = bridged.chunk;
+            self.position -= bridged.before;
+            self.offset += bridged.before as u64;
+        }
+    }
+
+    /// Has more bytes follow those that are not yet consumed.
     async fn fill(&mut self) -> Result<()> {
-        self.buffer.drain(..self.position);
+        let rest = self.buffer.slice(self.position..);
         self.offset += self.position as u64;
         self.position = 0;
-        match self.chunks.next().await {
-            Some(chunk) => self.buffer.extend_from_slice(&chunk?),
+        if let Some(Bridged { chunk, before }) = self.bridged.take() {
+            // The record is longer than what was copied of the chunk: it takes the whole.
+            let copied = self.buffer.len() - before;
+            self.buffer = [&rest[..], &chunk[copied..]].concat().into();
+            return Ok(());
+        }
+        self.buffer = match self.chunks.next().await {
+            Some(chunk) if rest.is_empty() => chunk?,
+            Some(chunk) => {
+                let chunk = chunk?;
+                let copied = &chunk[..chunk.len().min(BRIDGE)];
+                let bridge = [&rest[..], copied].concat();
+                let before = rest.len();
+                self.bridged = Some(Bridged { chunk, before });
+                bridge.into()
+            }
             None if self.at_end => {
                 return exec_err!("{} was read past its end", self.columns.file());
             }
-            None => self.at_end = true,
-        }
+            None => {
+                self.at_end = true;
+                rest
+            }
+        };
         Ok(())
     }
 
