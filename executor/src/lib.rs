@@ -15,6 +15,7 @@ use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::config::Config;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use datafusion::execution::SessionStateDefaults;
+use graph_recs_sql::allocator;
 use graph_recs_sql::cluster::process::{Options, Program};
 use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
@@ -35,6 +36,7 @@ const PROGRAM: Program = Program {
 
 /// The program, by the command line's options; comes back when it was told to stop, or could not go on.
 pub fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     PROGRAM.run(serve)
 }
 

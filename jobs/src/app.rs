@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind as UsageKind;
-use graph_recs_sql::InputError;
+use graph_recs_sql::{InputError, allocator};
 use graph_recs_udfs::stores;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
@@ -21,6 +21,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     if let Err(error) = database::hide_url(std::env::args_os()) {
         return report(&error.into(), 1);
     }

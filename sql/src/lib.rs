@@ -4,6 +4,7 @@
 //! ([`plans`]), finds a day's raw exports ([`input`]), and builds the session in which the plans run ([`session`]),
 //! with their parameters ([`parameters`]).
 
+pub mod allocator;
 pub mod catalog;
 pub mod cluster;
 pub mod input;

@@ -23,7 +23,6 @@ use crate::cluster::Stores;
 use crate::input::Input;
 use crate::memory::Shares;
 use crate::one_stage::OneStage;
-use crate::parquet::ROW_GROUP_ROWS;
 use crate::plans::{Plan, plan};
 
 /// What a session is built from.
@@ -50,6 +49,9 @@ impl Default for Engine {
         }
     }
 }
+
+/// Rows of a row group that COPY writes: few enough for two threads to have one each even of small tables.
+const COPIED_ROW_GROUP_ROWS: usize = 64 * 1024;
 
 impl Engine {
     /// A session with all functions, `reputation` scoring with `model`.
@@ -104,10 +106,10 @@ impl Engine {
             .with_target_partitions(self.threads)
             .with_batch_size(self.batch_size)
             .with_information_schema(true);
-        // COPY writes files as the published ones are.
+        // COPY compresses as published files are compressed; two threads encode row groups side by side.
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.compression = Some("zstd(1)".into());
-        parquet.max_row_group_size = ROW_GROUP_ROWS;
+        parquet.max_row_group_size = COPIED_ROW_GROUP_ROWS;
         parquet.maximum_parallel_row_group_writers = self.threads;
         let optimizer = &mut config.options_mut().optimizer;
         // The plans name the side to hold in memory first. It is held whole, and the other side streams past it in
