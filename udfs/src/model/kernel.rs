@@ -309,19 +309,20 @@ fn rows_of<'a>(
     vectors: impl Iterator<Item = &'a [f32]>,
     taps: &[Row<f32, LANES>],
 ) -> Vec<Row<f32, LANES>> {
-    vectors
-        .map(|vector| {
-            let mut sums = Row::zero();
-            for (value, Row(tap)) in vector.iter().zip(taps) {
-                for (line, tap) in sums.0.iter_mut().zip(tap) {
-                    for (sum, weight) in line.iter_mut().zip(tap) {
-                        *sum += value * weight;
-                    }
+    // A loop, since an iterator's closure would be compiled apart, without the caller's vector instructions.
+    let mut rows = Vec::with_capacity(vectors.size_hint().0 + 1);
+    for vector in vectors {
+        let mut sums = Row::zero();
+        for (value, Row(tap)) in vector.iter().zip(taps) {
+            for (line, tap) in sums.0.iter_mut().zip(tap) {
+                for (sum, weight) in line.iter_mut().zip(tap) {
+                    *sum += value * weight;
                 }
             }
-            sums
-        })
-        .collect()
+        }
+        rows.push(sums);
+    }
+    rows
 }
 
 #[cfg(target_arch = "x86_64")]
