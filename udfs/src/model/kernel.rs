@@ -170,6 +170,20 @@ mod x86 {
         };
     }
 
+    // SAFETY of both: as above.
+    impl super::Factors for __m256 {
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            unsafe { _mm256_mul_ps(self, other) }
+        }
+    }
+    impl super::Factors for __m512 {
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, other) }
+        }
+    }
+
     lanes!(
         __m256,
         f32,
@@ -303,24 +317,40 @@ fn contribution<T: Value, const N: usize, V: Lanes<T, N>>(
     lanes[0]
 }
 
+/// Lanes that can be multiplied.
+trait Factors: Lanes<f32, LANES> {
+    fn times(self, other: Self) -> Self;
+}
+
+impl Factors for [f32; 4] {
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] * other[lane])
+    }
+}
+
 /// Products of word vectors with sixteen filters of each width.
 #[inline(always)]
-fn rows_of<'a>(
+fn rows_of<'a, V: Factors>(
     vectors: impl Iterator<Item = &'a [f32]>,
     taps: &[Row<f32, LANES>],
 ) -> Vec<Row<f32, LANES>> {
-    // A loop, since an iterator's closure would be compiled apart, without the caller's vector instructions.
     let mut rows = Vec::with_capacity(vectors.size_hint().0 + 1);
     for vector in vectors {
-        let mut sums = Row::zero();
-        for (value, Row(tap)) in vector.iter().zip(taps) {
-            for (line, tap) in sums.0.iter_mut().zip(tap) {
-                for (sum, weight) in line.iter_mut().zip(tap) {
-                    *sum += value * weight;
+        let mut row = Row::zero();
+        for part in 0..LANES / V::COUNT {
+            let mut sums = [V::splat(0.0); TAPS];
+            for (&value, Row(tap)) in vector.iter().zip(taps) {
+                let value = V::splat(value);
+                for (sum, line) in sums.iter_mut().zip(tap) {
+                    *sum = sum.extend(value.times(V::load(line, part)));
                 }
             }
+            for (sum, line) in sums.into_iter().zip(&mut row.0) {
+                sum.store(line, part);
+            }
         }
-        rows.push(sums);
+        rows.push(row);
     }
     rows
 }
@@ -364,7 +394,7 @@ mod features {
         vectors: impl Iterator<Item = &'a [f32]>,
         taps: &[Row<f32, LANES>],
     ) -> Vec<Row<f32, LANES>> {
-        rows_of(vectors, taps)
+        rows_of::<__m512>(vectors, taps)
     }
 
     #[target_feature(enable = "avx2")]
@@ -372,7 +402,7 @@ mod features {
         vectors: impl Iterator<Item = &'a [f32]>,
         taps: &[Row<f32, LANES>],
     ) -> Vec<Row<f32, LANES>> {
-        rows_of(vectors, taps)
+        rows_of::<__m256>(vectors, taps)
     }
 }
 
@@ -426,6 +456,6 @@ pub(super) fn products<'a>(
         Instructions::Avx512 => unsafe { features::rows_avx512(vectors, taps) },
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx2 => unsafe { features::rows_avx2(vectors, taps) },
-        _ => rows_of(vectors, taps),
+        _ => rows_of::<[f32; 4]>(vectors, taps),
     }
 }

@@ -32,8 +32,8 @@ pub struct TableScorer {
 }
 
 /// Filters are tabulated in 16 bits as long as the standard deviation of a probability's error, by the independent
-/// rounding of entries, is at most this where the logistic function is steepest: an error of 1e-5 is then 3.6 of them.
-const ROUNDING: f64 = 2.75e-6;
+/// rounding of entries, is at most this where the logistic function is steepest: an error of 1e-5 is then four of them.
+const ROUNDING: f64 = 2.5e-6;
 
 /// Vector instructions that the tables can be scanned with. All give the same bits: every sum is added in the same
 /// order, no product is fused into a sum, and a lane never meets another.
