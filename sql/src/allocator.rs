@@ -1,7 +1,5 @@
 //! When the allocator gives memory back.
 
-use std::ffi::c_int;
-
 use libmimalloc_sys::{mi_option_set, mi_option_t};
 
 /// Freed memory is kept for this long, in milliseconds, in case it is wanted again.
@@ -17,7 +15,7 @@ const PURGE_DELAY: mi_option_t = 15;
 /// started.
 pub fn keep_freed_memory() {
     // SAFETY: the option exists, and is set before there are threads.
-    unsafe { mi_option_set(PURGE_DELAY as c_int, KEEP_MILLISECONDS) };
+    unsafe { mi_option_set(PURGE_DELAY, KEEP_MILLISECONDS) };
 }
 
 #[cfg(test)]

@@ -209,16 +209,18 @@ fn memory_follows_the_texts_that_are_left() {
             superseded: None,
         })
         .collect();
-    let batch = batch_of(&DataType::Utf8, &rows);
-    let (values, groups) = super::grouped(&batch);
-    let mut accumulator = accumulator(
-        "weekly_document",
-        &batch.project(&[1, 2, 3, 4, 5]).unwrap(),
-        &[],
-    );
-    accumulator
-        .update_batch(&values, &groups, None, 40)
-        .unwrap();
+    // A batch is kept until its last text is gone.
+    let batches = rows.chunks(10).map(|rows| batch_of(&DataType::Utf8, rows));
+    let batches: Vec<_> = batches.collect();
+    let arguments = batches[0].project(&[1, 2, 3, 4, 5]).unwrap();
+    let mut accumulator = accumulator("weekly_document", &arguments, &[]);
+    for (number, batch) in batches.iter().enumerate() {
+        let (values, groups) = super::grouped(batch);
+        let total = 10 * (number + 1);
+        accumulator
+            .update_batch(&values, &groups, None, total)
+            .unwrap();
+    }
     assert!(
         (40 << 20..41 << 20).contains(&accumulator.size()),
         "{}",
