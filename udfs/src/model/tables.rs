@@ -113,7 +113,7 @@ impl TableScorer {
         let mut groups = (0..spec.filters / LANES).map(group);
         while let Some(first) = groups.next() {
             match groups.next() {
-                Some(second) if wide.is_empty() => {
+                Some(second) if wide.is_empty() && bearable > 0.0 => {
                     let (block, more) = narrow_block([&first, &second]);
                     variance += more;
                     match variance <= bearable {

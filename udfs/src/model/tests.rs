@@ -44,6 +44,15 @@ fn tensors(seed: u64) -> Tensors {
     spec().shapes().into_iter().map(tensor).collect()
 }
 
+/// A network in which nothing moves anything.
+fn zeros() -> Tensors {
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let values = vec![0.0; shape.iter().product()];
+        (name, (shape, values))
+    };
+    spec().shapes().into_iter().map(tensor).collect()
+}
+
 /// Words "a", "b", … "z", "aa", …
 fn word(mut number: usize) -> String {
     let mut word = String::new();
@@ -168,11 +177,7 @@ fn filters_are_narrow_as_far_as_scores_bear_it() {
 fn narrow_filters_add_up_what_words_leave_of_the_bound() {
     // Filter 0 of width 3 finds word 1, then 2, then 3, worth 1, 2 and 4; word 4 takes back 100 wherever it stands.
     let spec = spec();
-    let mut tensors: Tensors = spec
-        .shapes()
-        .into_iter()
-        .map(|(name, shape)| (name, (shape.clone(), vec![0.0; shape.iter().product()])))
-        .collect();
+    let mut tensors = zeros();
     for (number, position, worth) in [(0, 0, 1.0), (1, 1, 2.0), (2, 2, 4.0)] {
         let word = number + 1;
         tensors.get_mut("embedding.weight").unwrap().1[word * spec.embedding + number] = 1.0;
@@ -281,11 +286,7 @@ fn reasons_add_up_to_the_score() {
 fn a_winning_window_is_where_the_filter_is_moved_most() {
     // Word 7 moves filter 0 of width 3 at its second position; nothing moves any other filter.
     let spec = spec();
-    let mut tensors: Tensors = spec
-        .shapes()
-        .into_iter()
-        .map(|(name, shape)| (name, (shape.clone(), vec![0.0; shape.iter().product()])))
-        .collect();
+    let mut tensors = zeros();
     tensors.get_mut("embedding.weight").unwrap().1[7 * spec.embedding] = 2.0;
     tensors.get_mut("conv3.weight").unwrap().1[1] = 3.0;
     tensors.get_mut("output.weight").unwrap().1[0] = 0.5;
