@@ -4,6 +4,7 @@ mod faults;
 mod housekeeping;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -143,11 +144,17 @@ impl Store {
         Published(files)
     }
 
-    /// Parts of uploads that were neither completed nor removed.
-    pub fn half_uploads(&self) -> Vec<String> {
+    /// Ids of the uploads that were neither completed nor removed.
+    pub fn half_uploads(&self) -> BTreeSet<String> {
         let entries = fs::read_dir(self.root()).unwrap().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.contains("upload")).collect()
+        let id = |name: String| {
+            // As the server names what it keeps of an upload.
+            let (_, rest) = name.split_once(".upload")?;
+            let id = rest.trim_start_matches("_id").strip_prefix('-')?;
+            Some(id.split('.').next()?.to_owned())
+        };
+        names.filter_map(id).collect()
     }
 }
 
@@ -178,7 +185,7 @@ fn a_day_in_a_bucket_gives_the_bytes_of_a_day_on_disk() {
     let id = run.run_id();
     assert_eq!(run.json()["current"], true);
     assert!(place.published("warehouse", &local) == store.published("warehouse", &id));
-    assert_eq!(store.half_uploads(), Vec::<String>::new());
+    assert_eq!(store.half_uploads(), BTreeSet::new());
     // The lock is free again.
     assert!(!store.file("warehouse/_runs/lock.json").exists());
 
@@ -287,7 +294,7 @@ fn a_cluster_works_on_a_bucket() {
         })
     };
     assert!(rows("embedded") == rows("cluster"));
-    assert_eq!(store.half_uploads(), Vec::<String>::new());
+    assert_eq!(store.half_uploads(), BTreeSet::new());
 }
 
 #[test]

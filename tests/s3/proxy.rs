@@ -36,6 +36,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it begins an upload in parts.
+    pub fn is_beginning(&self) -> bool {
+        self.method == "POST" && self.target.contains("uploads=")
+    }
+
     /// Whether it makes a file of the parts of an upload.
     pub fn is_completion(&self) -> bool {
         self.method == "POST" && self.target.contains("uploadId=")
