@@ -8,6 +8,11 @@ use std::ops::ControlFlow;
 use memchr::{memchr, memchr2};
 
 use super::Reason;
+#[cfg(not(target_arch = "x86_64"))]
+use super::quotes::masks_by_byte;
+use super::quotes::{BLOCK, Masks};
+#[cfg(target_arch = "x86_64")]
+use super::quotes::{masks_avx512, masks_by_vector};
 
 /// How a source is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +92,90 @@ pub(super) fn fields<const N: usize>(record: &[u8]) -> Result<([&[u8]; N], usize
         rest = after;
     }
     Ok((fields, count))
+}
+
+/// A plain record longer than so many blocks is left to the way that reads any.
+const PLAIN_BLOCKS: usize = 64;
+
+/// Cuts out and splits the first record in one pass: its length and how many line ends it has, and in `ends` where its
+/// first fields end.
+///
+/// `None` unless it has these fields and is plain, that is: all its quotes enclose whole fields or are doubled in them,
+/// it is UTF-8, and it ends well before the bytes do.
+pub(super) fn plain_record<const N: usize>(
+    bytes: &[u8],
+    ends: &mut [usize; N],
+) -> Option<(usize, usize)> {
+    #[cfg(target_arch = "x86_64")]
+    match is_x86_feature_detected!("avx512bw") {
+        // SAFETY: the processor has these instructions.
+        true => unsafe { plain_record_avx512(bytes, ends) },
+        // SAFETY: every machine of this architecture has these vectors.
+        false => plain_record_with(bytes, ends, |block| unsafe { masks_by_vector(block) }),
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    plain_record_with(bytes, ends, masks_by_byte)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+fn plain_record_avx512<const N: usize>(
+    bytes: &[u8],
+    ends: &mut [usize; N],
+) -> Option<(usize, usize)> {
+    plain_record_with(bytes, ends, |block| masks_avx512(block))
+}
+
+#[inline(always)]
+fn plain_record_with<const N: usize>(
+    bytes: &[u8],
+    ends: &mut [usize; N],
+    masks: impl Fn(&[u8; BLOCK]) -> Masks,
+) -> Option<(usize, usize)> {
+    let mut ends = ends.iter_mut();
+    let (mut lines, mut high) = (0, 0);
+    // What the block before says of this one: whether it begins inside quotes (all bits), and whether its first byte
+    // may be an opening quote (one bit).
+    let (mut quoted, mut may_open) = (0, 1);
+    let blocks = bytes.as_chunks::<BLOCK>().0.iter().take(PLAIN_BLOCKS);
+    for (start, block) in (0..).step_by(BLOCK).zip(blocks) {
+        let found = masks(block);
+        let inside = odd_up_to(found.quotes) ^ quoted;
+        let end = found.newlines & !inside;
+        // The bits up to the first of `end`; all if it has none.
+        let record = end ^ end.wrapping_sub(1);
+        // Opening quotes follow a comma, or a quote: a doubled one closes and opens again.
+        let before_opening = found.commas | found.quotes;
+        if found.quotes & inside & record & !(before_opening << 1 | may_open) != 0 {
+            return None;
+        }
+        let mut field_ends = (found.commas & !inside | end) & record;
+        while field_ends != 0
+            && let Some(slot) = ends.next()
+        {
+            *slot = start + field_ends.trailing_zeros() as usize;
+            field_ends &= field_ends - 1;
+        }
+        lines += (found.newlines & record).count_ones() as usize;
+        high |= found.high & record;
+        if end != 0 {
+            let length = start + end.trailing_zeros() as usize + 1;
+            let valid = high == 0 || std::str::from_utf8(bytes.get(..length)?).is_ok();
+            return (valid && ends.len() == 0).then_some((length, lines));
+        }
+        quoted = (inside as i64 >> 63) as u64;
+        may_open = before_opening >> 63;
+    }
+    None
+}
+
+/// For each bit whether the number of bits up to it, itself included, is odd.
+#[inline(always)]
+fn odd_up_to(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
 }
 
 /// The first field and what follows its comma, if there is one.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::records::quotes::masks_by_byte;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 /// Cuts the data like a reader whose buffer holds at most so many bytes more than it must.
 fn cut(data: &[u8], framing: Framing, step: usize) -> Vec<Vec<u8>> {
@@ -179,4 +182,68 @@ fn cutting_agrees_with_splitting() {
             "{data:?}"
         );
     }
+}
+
+/// The way that reads any record must cut and split a plain one as the fast way does.
+#[test]
+fn plain_records_are_read_as_all_others() {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut read_fast = 0;
+    for _ in 0..50_000 {
+        let mut data = vec![];
+        while data.len() < 4 * BLOCK {
+            let filling = "x".repeat(random.random_range(0..BLOCK));
+            let field = match random.random_range(0..6) {
+                0 => filling,
+                1 => format!("\"{filling}\""),
+                2 => format!("\"{filling},\"\"\n\""),
+                3 => format!("\"{filling}\u{e9}\"a"),
+                4 => format!("{filling}\""),
+                _ => "7".to_owned(),
+            };
+            data.extend_from_slice(field.as_bytes());
+            data.push(b",,,\n"[random.random_range(0..4)]);
+        }
+        for _ in 0..random.random_range(0..4) {
+            let at = random.random_range(0..data.len());
+            data[at] = b"\"\",\n\r\xc3"[random.random_range(0..6)];
+        }
+        let mut ends = [0; 3];
+        let found = plain_record(&data, &mut ends);
+        let mut ends_by_byte = [0; 3];
+        let by_byte = plain_record_with(&data, &mut ends_by_byte, masks_by_byte);
+        assert_eq!((by_byte, ends_by_byte), (found, ends), "{data:?}");
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut ends_by_vector = [0; 3];
+            // SAFETY: every machine of this architecture has these vectors.
+            let masks = |block: &_| unsafe { masks_by_vector(block) };
+            let by_vector = plain_record_with(&data, &mut ends_by_vector, masks);
+            assert_eq!((by_vector, ends_by_vector), (found, ends), "{data:?}");
+        }
+        let Some((length, lines)) = found else {
+            continue;
+        };
+        read_fast += 1;
+        assert_eq!(
+            next_record(&data, Framing::QuotedCsv),
+            Some(length),
+            "{data:?}"
+        );
+        let record = &data[..length];
+        assert_eq!(
+            record.iter().filter(|&&b| b == b'\n').count(),
+            lines,
+            "{data:?}"
+        );
+        let (expected, count) = fields::<3>(record).unwrap();
+        assert!(count >= 3, "{data:?}");
+        let (mut start, text) = (0, without_line_end(record));
+        for (end, expected) in ends.into_iter().zip(expected) {
+            let (field, _) = split_field(&text[start..end.min(text.len())]).unwrap();
+            assert_eq!(field, expected, "{data:?}");
+            start = end + 1;
+        }
+    }
+    assert!(read_fast > 5_000, "{read_fast}");
 }

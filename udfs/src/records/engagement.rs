@@ -1,6 +1,11 @@
 use super::Reason;
 use super::csv::fields;
-use super::number::{parse_i64, parse_user_id, user_id};
+use super::number::{number_in, parse_i64, parse_user_id};
+use super::quotes::BLOCK;
+#[cfg(not(target_arch = "x86_64"))]
+use super::quotes::masks_by_byte;
+#[cfg(target_arch = "x86_64")]
+use super::quotes::masks_by_vector;
 use super::timestamp::{needed_timestamp, parse_timestamp};
 
 /// One user's reply to, mention of, like of or follow of another.
@@ -21,9 +26,6 @@ pub struct Engagement {
 /// # Errors
 /// The [`Reason`] why it cannot be read.
 pub fn parse_follow(line: &[u8]) -> Result<Engagement, Reason> {
-    if let Some(engagement) = plain::<true>(line) {
-        return Ok(engagement);
-    }
     let ([user, other, timestamp], count) = fields::<3>(line)?;
     if count < 3 {
         return Err(Reason::Ragged);
@@ -38,14 +40,67 @@ pub fn parse_follow(line: &[u8]) -> Result<Engagement, Reason> {
 /// # Errors
 /// The [`Reason`] why it cannot be read.
 pub fn parse_engagement(line: &[u8]) -> Result<Engagement, Reason> {
-    if let Some(engagement) = plain::<false>(line) {
-        return Ok(engagement);
-    }
     let ([user, other, message, timestamp, _], count) = fields::<5>(line)?;
     if count != 5 {
         return Err(Reason::Ragged);
     }
     engagement(user, other, Some(message), timestamp)
+}
+
+/// The first engagement of some bytes of follow.csv (`FOLLOW`) or of another kind's file and the length of its line, if
+/// it is written as nearly all are. `None` for any other, good or bad: [`next_record`](super::next_record) and
+/// [`parse_follow`] or [`parse_engagement`] read it.
+#[inline]
+pub fn next_plain_engagement<const FOLLOW: bool>(bytes: &[u8]) -> Option<(Engagement, usize)> {
+    let block = bytes.first_chunk::<BLOCK>()?;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every machine of this architecture has these vectors.
+    let found = unsafe { masks_by_vector(block) };
+    #[cfg(not(target_arch = "x86_64"))]
+    let found = masks_by_byte(block);
+    let newline = found.newlines.trailing_zeros();
+    let line = 1_u64.checked_shl(newline)? - 1;
+    if (found.quotes | found.high) & line != 0 {
+        return None;
+    }
+    let newline = newline as usize;
+    let end = match block.get(newline.wrapping_sub(1)) {
+        Some(b'\r') => newline - 1,
+        _ => newline,
+    };
+    let mut ends = found.commas & line | 1 << end;
+    let mut next_end = || {
+        let end = ends.trailing_zeros() as usize;
+        ends &= ends.wrapping_sub(1);
+        end
+    };
+    let (user_end, other_end) = (next_end(), next_end());
+    let message_end = if FOLLOW { other_end } else { next_end() };
+    let time_end = next_end();
+    let complete = match FOLLOW {
+        true => time_end <= end,
+        // One more column, and no other.
+        false => ends == 1 << end,
+    };
+    if !complete {
+        return None;
+    }
+    let user_id = number_in(block, 0, user_end)?;
+    let engaged_with_user_id = number_in(block, user_end + 1, other_end)?;
+    let ids = 1..=i32::MAX as u64;
+    if !ids.contains(&user_id) || !ids.contains(&engaged_with_user_id) {
+        return None;
+    }
+    let engagement = Engagement {
+        user_id: user_id as i32,
+        engaged_with_user_id: engaged_with_user_id as i32,
+        message_id: match FOLLOW {
+            true => 0,
+            false => number_in(block, other_end + 1, message_end)? as i64,
+        },
+        timestamp: parse_timestamp(block.get(message_end + 1..time_end)?)?,
+    };
+    Some((engagement, newline + 1))
 }
 
 /// An engagement from the values of the first columns that [`parse_follow`] (`kind_is_follow`) or
@@ -69,43 +124,6 @@ pub fn engagement_from_fields(
         ),
         _ => Err(Reason::Ragged),
     }
-}
-
-/// A line as exports write nearly all of them, in one pass: bare numbers, a time without a fraction, and at its end a
-/// column of letters for other kinds than follows. `None` for any other line, good or bad.
-fn plain<const FOLLOW: bool>(line: &[u8]) -> Option<Engagement> {
-    let (user, rest) = bare_number(line)?;
-    let (other, rest) = bare_number(rest)?;
-    let (message, rest) = match FOLLOW {
-        true => (0, rest),
-        false => bare_number(rest)?,
-    };
-    let (time, rest) = rest.split_at_checked(19)?;
-    match (FOLLOW, rest) {
-        (true, []) => {}
-        (false, [b',', kind @ ..]) if kind.iter().all(u8::is_ascii_lowercase) => {}
-        _ => return None,
-    }
-    Some(Engagement {
-        user_id: user_id(user).ok()?,
-        engaged_with_user_id: user_id(other).ok()?,
-        message_id: i64::try_from(message).ok()?,
-        timestamp: parse_timestamp(time)?,
-    })
-}
-
-/// The number of up to 18 digits before the next comma, and what follows that.
-fn bare_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (at, byte) in text.iter().enumerate().take(19) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            let ends = *byte == b',' && at > 0;
-            return ends.then(|| (value, text.get(at + 1..).unwrap_or_default()));
-        }
-        value = value * 10 + u64::from(digit);
-    }
-    None
 }
 
 /// The bytes of a column's value; a null is as good as an empty field.
@@ -148,15 +166,18 @@ mod tests {
         let numbers = [
             "1",
             "007",
+            "12345678",
+            "123456789",
             "2147483647",
             "2147483648",
             "0",
-            "999999999999999999",
-            "1234567890123456789",
+            "1234567890123456",
+            "12345678901234567",
             "",
             "-5",
             "+5",
             "5 ",
+            "1234567:9",
         ];
         let times = [
             "2019-10-02 00:00:00",
@@ -176,31 +197,59 @@ mod tests {
             ",a,b",
             ",a\r",
         ];
+        // What follows a line could be more of it.
+        let following = [
+            ",6,2019-10-02 00:00:00,like\n",
+            "2019-10-02 00:00:00.5",
+            "5",
+        ];
         let mut read_fast = 0;
         for user in numbers {
             for message in numbers {
                 for time in times {
                     for tail in tails {
-                        let line = format!("{user},{message},{time}{tail}");
-                        if let Some(found) = plain::<true>(line.as_bytes()) {
-                            read_fast += 1;
-                            let ([user, other, time], _) = fields::<3>(line.as_bytes()).unwrap();
-                            assert_eq!(engagement(user, other, None, time), Ok(found), "{line}");
-                        }
-                        let line = format!("7,{user},{message},{time}{tail}");
-                        if let Some(found) = plain::<false>(line.as_bytes()) {
-                            read_fast += 1;
-                            let (all, count) = fields::<5>(line.as_bytes()).unwrap();
-                            let [user, other, message, time, _] = all;
-                            assert_eq!(count, 5, "{line}");
-                            let slow = engagement(user, other, Some(message), time);
-                            assert_eq!(slow, Ok(found), "{line}");
+                        for end in ["\n", "\r\n", "\r\r\n"] {
+                            for after in following {
+                                let line = format!("{user},{message},{time}{tail}{end}");
+                                read_fast += usize::from(is_read_alike(&line, after));
+                                let line = format!("7,{user},{message},{time}{tail}{end}");
+                                read_fast += usize::from(is_read_alike(&line, after));
+                            }
                         }
                     }
                 }
             }
         }
-        assert!(read_fast > 50, "{read_fast}");
+        assert!(read_fast > 3000, "{read_fast}");
+        for line in [
+            "1,22,2019-10-02 00:00:00\n",
+            "7654321,2147483647,2019-10-02T00:00:00Z\r\n",
+            "1,22,333,2019-10-02 00:00:00,\n",
+            "7654321,1234567890,123456789,2019-10-02 00:00:00,mention\r\n",
+        ] {
+            assert!(is_read_alike(line, "1"), "{line} is plain");
+        }
+        for line in ["1\n", "1,2\n", "1,2,3,4\n", "\n", "\r\n", ",\n"] {
+            for after in following {
+                assert!(!is_read_alike(line, after), "{line} is no engagement");
+            }
+        }
+    }
+
+    /// Whether the fast way reads the line.
+    fn is_read_alike(line: &str, after: &str) -> bool {
+        let bytes = line.to_string() + after + &"5".repeat(BLOCK);
+        let follow = next_plain_engagement::<true>(bytes.as_bytes());
+        if let Some((found, length)) = follow {
+            assert_eq!(length, line.len(), "{line}");
+            assert_eq!(parse_follow(line.as_bytes()), Ok(found), "{line}");
+        }
+        let other = next_plain_engagement::<false>(bytes.as_bytes());
+        if let Some((found, length)) = other {
+            assert_eq!(length, line.len(), "{line}");
+            assert_eq!(parse_engagement(line.as_bytes()), Ok(found), "{line}");
+        }
+        follow.or(other).is_some()
     }
 
     #[test]

@@ -52,6 +52,16 @@ fn parse_all(record: &[u8], parser: &mut MessageParser) -> usize {
         assert!(engagement.user_id > 0 && engagement.engaged_with_user_id > 0);
         read += 1;
     }
+    let padded = [record, b"\n", &[b'5'; 64]].concat();
+    let line = &padded[..next_record(&padded, Framing::Line).unwrap()];
+    if let Some((engagement, length)) = next_plain_engagement::<true>(&padded) {
+        assert_eq!(length, line.len());
+        assert_eq!(parse_follow(line), Ok(engagement), "{record:?}");
+    }
+    if let Some((engagement, length)) = next_plain_engagement::<false>(&padded) {
+        assert_eq!(length, line.len());
+        assert_eq!(parse_engagement(line), Ok(engagement), "{record:?}");
+    }
     if let Ok(user) = parse_user(record) {
         assert!(user.user_id > 0);
         read += 1;

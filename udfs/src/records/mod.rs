@@ -19,11 +19,13 @@ mod timestamp;
 mod user;
 
 pub use csv::{Framing, MAX_QUOTED_RECORD, is_blank, next_record, next_record_at_end};
-pub use engagement::{Engagement, engagement_from_fields, parse_engagement, parse_follow};
+pub use engagement::{
+    Engagement, engagement_from_fields, next_plain_engagement, parse_engagement, parse_follow,
+};
 pub use message::{Message, MessageParser, message_from_fields};
 pub use reason::Reason;
 pub use timestamp::parse_timestamp;
-pub use user::{User, parse_user, user_from_fields};
+pub use user::{User, next_plain_user, parse_user, user_from_fields};
 
 #[cfg(test)]
 mod golden_tests;

@@ -1,6 +1,7 @@
 //! Integers as records write them.
 
 use super::Reason;
+use super::quotes::BLOCK;
 
 /// A user id: the digits 0-9 alone, 1 to 2147483647. Leading zeros are allowed.
 pub(super) fn parse_user_id(text: &[u8]) -> Result<i32, Reason> {
@@ -26,6 +27,37 @@ pub(super) fn parse_i64(text: &[u8]) -> Result<i64, Reason> {
             .checked_sub_unsigned(digits(rest)?)
             .ok_or(Reason::OutOfRange),
     }
+}
+
+/// The number that the bytes of a block from `start` on and before `end` write: 1 to 16 digits alone.
+#[inline(always)]
+pub(super) fn number_in(block: &[u8; BLOCK], start: usize, end: usize) -> Option<u64> {
+    match end.wrapping_sub(start) {
+        length @ 1..=8 => up_to_8_digits(block, start, length),
+        length @ 9..=16 => {
+            let high = up_to_8_digits(block, start, length - 8)?;
+            Some(high * 100_000_000 + up_to_8_digits(block, end - 8, 8)?)
+        }
+        _ => None,
+    }
+}
+
+/// All digits at once: neighbours make pairs, pairs make fours, fours the number.
+#[inline(always)]
+fn up_to_8_digits(block: &[u8; BLOCK], start: usize, length: usize) -> Option<u64> {
+    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+    const HIGHEST_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    // Carries what is above 9 to the byte's highest bit.
+    const CARRY: u64 = u64::from_le_bytes([0x7F - 9; 8]);
+    let bytes = block.get(start..)?.first_chunk()?;
+    // What follows the digits is shifted out, zeros come before them.
+    let digits = (u64::from_le_bytes(*bytes) ^ ZEROS) << (64 - 8 * length);
+    if (digits | digits.wrapping_add(CARRY)) & HIGHEST_BITS != 0 {
+        return None;
+    }
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
 }
 
 /// The value of some digits; saturates, which is out of range for every caller.
@@ -82,6 +114,42 @@ mod tests {
         ] {
             assert_eq!(parse_user_id(text.as_bytes()), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn numbers_in_blocks_are_as_others() {
+        let texts = [
+            "0",
+            "7",
+            "42",
+            "0012",
+            "1234567",
+            "87654321",
+            "99999999",
+            "123456789",
+            "9999999999999999",
+            "12345678901234567",
+            "",
+            "-1",
+            "12/4",
+            "12:4",
+            "1234\u{e9}",
+            "1234567890x23456",
+        ];
+        for text in texts {
+            let expected = digits(text.as_bytes()).ok().filter(|_| text.len() <= 16);
+            for start in [0, 1, 20] {
+                for around in [b',', b'9', 0xFF] {
+                    let mut block = [around; BLOCK];
+                    let end = start + text.len();
+                    block[start..end].copy_from_slice(text.as_bytes());
+                    assert_eq!(number_in(&block, start, end), expected, "{text:?}");
+                }
+            }
+        }
+        // Digits that end with the block are left to others.
+        assert_eq!(number_in(&[b'1'; BLOCK], 60, 64), None);
+        assert_eq!(number_in(&[b'1'; BLOCK], 64, 64), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The first stage of Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (2019), as far as strings need it.
 
 /// Bytes of a block; each has its bit in a mask.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// The quotes of a line that no backslash escapes, as bits, and what else was seen on the way.
 #[derive(Debug, Default)]
@@ -90,14 +90,16 @@ fn escaped_bytes(backslashes: u64, escaped: &mut u64) -> u64 {
     (EVEN ^ (ends << 1)) & after
 }
 
-/// A bit for each byte of a block that is one of these.
+/// A bit for each byte of a block that is one of these. Inlined, what nobody looks at is not computed.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Masks {
-    quotes: u64,
+pub(super) struct Masks {
+    pub(super) quotes: u64,
     backslashes: u64,
     controls: u64,
     /// Not ASCII.
-    high: u64,
+    pub(super) high: u64,
+    pub(super) commas: u64,
+    pub(super) newlines: u64,
 }
 
 /// The masks of what is left of a line after its whole blocks.
@@ -111,12 +113,16 @@ fn masks_of_rest(line: &[u8], rest: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks
             backslashes,
             controls,
             high,
+            commas,
+            newlines,
         } = masks(block);
         return Masks {
             quotes: quotes >> before,
             backslashes: backslashes >> before,
             controls: controls >> before,
             high: high >> before,
+            commas: commas >> before,
+            newlines: newlines >> before,
         };
     }
     let mut block = [b' '; BLOCK];
@@ -129,7 +135,7 @@ fn masks_of_rest(line: &[u8], rest: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw")]
 #[inline]
-fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
+pub(super) fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
     use std::arch::x86_64::{
         _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512, _mm512_movepi8_mask,
         _mm512_set1_epi8,
@@ -141,13 +147,15 @@ fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
         backslashes: _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'\\' as i8)),
         controls: _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20)),
         high: _mm512_movepi8_mask(bytes),
+        commas: _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b',' as i8)),
+        newlines: _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'\n' as i8)),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse2")]
 #[inline]
-fn masks_by_vector(block: &[u8; BLOCK]) -> Masks {
+pub(super) fn masks_by_vector(block: &[u8; BLOCK]) -> Masks {
     use std::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8,
     };
@@ -162,19 +170,23 @@ fn masks_by_vector(block: &[u8; BLOCK]) -> Masks {
         // Equal to the smaller of itself and 0x1F: not above it.
         masks.controls |= equal(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)));
         masks.high |= bits(bytes);
+        masks.commas |= equal(_mm_set1_epi8(b',' as i8));
+        masks.newlines |= equal(_mm_set1_epi8(b'\n' as i8));
     }
     masks
 }
 
 /// What the others must give.
 #[cfg(any(test, not(target_arch = "x86_64")))]
-fn masks_by_byte(block: &[u8; BLOCK]) -> Masks {
+pub(super) fn masks_by_byte(block: &[u8; BLOCK]) -> Masks {
     let mut masks = Masks::default();
     for (at, &byte) in block.iter().enumerate() {
         masks.quotes |= u64::from(byte == b'"') << at;
         masks.backslashes |= u64::from(byte == b'\\') << at;
         masks.controls |= u64::from(byte < 0x20) << at;
         masks.high |= u64::from(byte >= 0x80) << at;
+        masks.commas |= u64::from(byte == b',') << at;
+        masks.newlines |= u64::from(byte == b'\n') << at;
     }
     masks
 }

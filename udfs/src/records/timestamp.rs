@@ -1,53 +1,89 @@
 use super::Reason;
 
 const SECONDS_PER_DAY: i64 = 86_400;
+/// Days from the beginning of year 0, were that no leap year, to 1970-01-01 with this day.
+const DAYS_TO_EPOCH: i64 = 719_528;
+/// For each month, from 1 on: the days of its year before it, and its own; without a leap day.
+const MONTHS: [(u16, u8); 13] = [
+    (0, 0),
+    (0, 31),
+    (31, 28),
+    (59, 31),
+    (90, 30),
+    (120, 31),
+    (151, 30),
+    (181, 31),
+    (212, 31),
+    (243, 30),
+    (273, 31),
+    (304, 30),
+    (334, 31),
+];
 
 /// Seconds since 1970-01-01 00:00:00 UTC of `YYYY-MM-DD HH:MM:SS`.
 ///
 /// A `T` may stand for the blank, fractions of a second are dropped, a `Z` may follow. Only days and times that exist
 /// in the (proleptic) Gregorian calendar, from year 1 on, without leap seconds; `None` for anything else.
+#[inline]
 pub fn parse_timestamp(text: &[u8]) -> Option<i64> {
-    let (
-        &[
-            y0,
-            y1,
-            y2,
-            y3,
-            b'-',
-            m0,
-            m1,
-            b'-',
-            d0,
-            d1,
-            b' ' | b'T',
-            h0,
-            h1,
-            b':',
-            n0,
-            n1,
-            b':',
-            s0,
-            s1,
-        ],
-        tail,
-    ) = text.split_first_chunk::<19>()?
-    else {
-        return None;
-    };
-    let year = two(y0, y1)? * 100 + two(y2, y3)?;
-    let (month, day) = (two(m0, m1)?, two(d0, d1)?);
-    let (hour, minute, second) = (two(h0, h1)?, two(n0, n1)?, two(s0, s1)?);
+    let (time, tail) = text.split_first_chunk::<19>()?;
+    let seconds = seconds(time)?;
+    is_tail(tail).then_some(seconds)
+}
 
-    let exists = year >= 1
-        && day >= 1
-        && day <= days_in_month(year, month)?
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    if !exists || !is_tail(tail) {
+/// The same of the text without what may follow the seconds.
+#[inline(always)]
+fn seconds(time: &[u8; 19]) -> Option<i64> {
+    // Three words: up to the month, from the day on, and the time of the day, which overlaps.
+    let [_, _, _, _, _, _, _, _, _, _, between, clock @ ..] = time;
+    let (date, rest) = time.split_first_chunk::<8>()?;
+    let form = match between {
+        b'T' => *b"00T00:00",
+        _ => *b"00 00:00",
+    };
+    let (date, wrong_date) = pairs(*date, *b"0000-00-");
+    let (day, wrong_day) = pairs(*rest.first_chunk()?, form);
+    let (clock, wrong_clock) = pairs(*clock, *b"00:00:00");
+    let at = |pairs: u64, byte: u32| (pairs >> (8 * byte)) & 0xFF;
+    let (century, of_century, month) = (at(date, 0), at(date, 2), at(date, 5));
+    let day = at(day, 0);
+    let (hour, minute, second) = (at(clock, 0), at(clock, 3), at(clock, 6));
+
+    let year = century * 100 + of_century;
+    let leap = of_century % 4 == 0 && (of_century != 0 || century % 4 == 0);
+    let (before, days) = *MONTHS.get(month as usize)?;
+    let days = u64::from(days) + u64::from(leap && month == 2);
+    // Unsigned: 0 less one is more than any.
+    let exists = (year >= 1)
+        & (day.wrapping_sub(1) < days)
+        & (hour < 24)
+        & (minute < 60)
+        & (second < 60)
+        & (wrong_date | wrong_day | wrong_clock == 0);
+    if !exists {
         return None;
     }
-    Some(days_since_epoch(year, month, day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
+    // Leap days so far; the year's own comes after January and February.
+    let leap_days = year / 4 - century + century / 4 - u64::from(leap && month <= 2);
+    let days = year * 365 + leap_days + u64::from(before) + day;
+    Some(
+        (days as i64 - DAYS_TO_EPOCH) * SECONDS_PER_DAY
+            + (hour * 3600 + minute * 60 + second) as i64,
+    )
+}
+
+/// The numbers that pairs of digits write, each in the byte of its first digit; and not 0 if the text has another form,
+/// in which a `0` is any digit.
+#[inline(always)]
+fn pairs(text: [u8; 8], form: [u8; 8]) -> (u64, u64) {
+    // What is more than a digit, or than nothing where none belongs, carries to the highest bit.
+    let carry = form.map(|byte| if byte == b'0' { 0x76 } else { 0x7F });
+    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(form);
+    let wrong = digits | digits.wrapping_add(u64::from_le_bytes(carry));
+    (
+        digits.wrapping_mul(10).wrapping_add(digits >> 8),
+        wrong & 0x8080_8080_8080_8080,
+    )
 }
 
 /// The timestamp of a needed field.
@@ -58,12 +94,6 @@ pub(super) fn needed_timestamp(text: &[u8]) -> Result<i64, Reason> {
     parse_timestamp(text).ok_or(Reason::NoSuchDate)
 }
 
-/// The number that two digits write.
-fn two(tens: u8, ones: u8) -> Option<i64> {
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
-}
-
 /// Whether the text is what may follow the seconds: a fraction, a `Z`, both or nothing.
 fn is_tail(tail: &[u8]) -> bool {
     let tail = tail.strip_suffix(b"Z").unwrap_or(tail);
@@ -72,29 +102,6 @@ fn is_tail(tail: &[u8]) -> bool {
         [b'.', fraction @ ..] => !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit),
         _ => false,
     }
-}
-
-fn days_in_month(year: i64, month: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
-        4 | 6 | 9 | 11 => Some(30),
-        2 => Some(if leap { 29 } else { 28 }),
-        _ => None,
-    }
-}
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar, for years from 0 on.
-///
-/// Howard Hinnant's `days_from_civil`: years begin in March, so that the leap day is the last of its year.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]
@@ -154,6 +161,16 @@ mod tests {
             "2019-10-02 0\u{661}:00:00",
         ] {
             assert_eq!(parse_timestamp(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    fn days_in_month(year: i64, month: i64) -> Option<i64> {
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+            4 | 6 | 9 | 11 => Some(30),
+            2 => Some(if leap { 29 } else { 28 }),
+            _ => None,
         }
     }
 

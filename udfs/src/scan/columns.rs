@@ -11,7 +11,8 @@ use datafusion::common::{Result, internal_err};
 
 use super::Source;
 use crate::records::{
-    Engagement, Message, MessageParser, Reason, User, parse_engagement, parse_follow, parse_user,
+    Engagement, Message, MessageParser, Reason, User, next_plain_engagement, next_plain_user,
+    parse_engagement, parse_follow, parse_user,
 };
 
 /// A parsed record of any source.
@@ -21,6 +22,9 @@ pub(crate) enum Record<'a> {
     Message(Message<'a>),
 }
 
+/// So many engagements go into the columns at once: few enough for the processor's nearest cache.
+const ENGAGEMENTS: usize = 512;
+
 /// One source's batch under construction. A builder exists only for a column that the plan asked for.
 pub(crate) struct Columns {
     source: Source,
@@ -28,6 +32,8 @@ pub(crate) struct Columns {
     file: String,
     parser: Option<MessageParser>,
     typed: Typed,
+    /// Engagements on their way into the columns.
+    engagements: Vec<Engagement>,
     /// The batch's unreadable records: row in the batch, line in the file, why, text.
     unreadable: Vec<Unreadable>,
     rows: usize,
@@ -76,6 +82,7 @@ impl Columns {
             file,
             parser,
             typed,
+            engagements: Vec::new(),
             unreadable: Vec::new(),
             rows: 0,
         }
@@ -127,6 +134,44 @@ impl Columns {
             Ok(record) => self.push(record),
             Err(reason) => self.push_unreadable(reason, line, || escaped(record)),
         }
+    }
+
+    /// Adds records that some bytes begin with, if they are written plainly: at most `most`, only such as begin before
+    /// `end`, and not always all. Tells how many bytes and lines they take.
+    pub(crate) fn push_plain(&mut self, bytes: &[u8], end: usize, most: usize) -> (usize, u64) {
+        match self.source {
+            Source::Follow => self.push_plain_engagements::<true>(bytes, end, most),
+            Source::Reply | Source::Mention | Source::Like => {
+                self.push_plain_engagements::<false>(bytes, end, most)
+            }
+            Source::User => next_plain_user(bytes).map_or((0, 0), |(user, length, lines)| {
+                self.push(Record::User(user));
+                (length, lines)
+            }),
+            Source::Message => (0, 0),
+        }
+    }
+
+    fn push_plain_engagements<const FOLLOW: bool>(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        most: usize,
+    ) -> (usize, u64) {
+        self.engagements.clear();
+        let most = most.min(ENGAGEMENTS);
+        let mut at = 0;
+        while at < end
+            && self.engagements.len() < most
+            && let Some(rest) = bytes.get(at..)
+            && let Some((engagement, length)) = next_plain_engagement::<FOLLOW>(rest)
+        {
+            self.engagements.push(engagement);
+            at += length;
+        }
+        self.typed.push_engagements(&self.engagements);
+        self.rows += self.engagements.len();
+        (at, self.engagements.len() as u64)
     }
 
     /// Adds a readable record.
@@ -283,6 +328,16 @@ impl Typed {
         }
     }
 
+    /// Adds engagements column by column.
+    fn push_engagements(&mut self, all: &[Engagement]) {
+        append_all(&mut self.user_id, all, |one| one.user_id);
+        append_all(&mut self.engaged_with_user_id, all, |one| {
+            one.engaged_with_user_id
+        });
+        append_all(&mut self.message_id, all, |one| one.message_id);
+        append_all(&mut self.timestamp, all, |one| one.timestamp);
+    }
+
     fn push_null(&mut self) {
         append(&mut self.user_id, |b| b.append_null());
         append(&mut self.engaged_with_user_id, |b| b.append_null());
@@ -300,6 +355,21 @@ fn append<B>(builder: &mut Option<B>, with: impl FnOnce(&mut B)) {
     if let Some(builder) = builder {
         with(builder);
     }
+}
+
+fn append_all<T: ArrowPrimitiveType>(
+    builder: &mut Option<PrimitiveBuilder<T>>,
+    engagements: &[Engagement],
+    value: impl Fn(&Engagement) -> T::Native,
+) {
+    append(builder, |builder| {
+        let before = builder.len();
+        builder.append_value_n(T::Native::default(), engagements.len());
+        let values = builder.values_slice_mut().iter_mut().skip(before);
+        for (to, from) in values.zip(engagements) {
+            *to = value(from);
+        }
+    });
 }
 
 /// A record's text for the quarantine: bytes that are not UTF-8 are written as `\xFF`, so that nothing is lost.

@@ -165,11 +165,21 @@ impl Reader {
         }
         let framing = self.columns.source().framing();
         while self.columns.rows() < self.batch_size {
-            if self.offset + self.position as u64 >= self.end {
+            let before_end = self.end.saturating_sub(self.offset + self.position as u64);
+            if before_end == 0 {
                 self.done = true;
                 return false;
             }
             let rest = &self.buffer[self.position..];
+            let most = self.batch_size - self.columns.rows();
+            let before_end = usize::try_from(before_end).unwrap_or(usize::MAX);
+            let (length, lines) = self.columns.push_plain(rest, before_end, most);
+            if length > 0 {
+                self.line += lines;
+                self.position += length;
+                self.cross_bridge();
+                continue;
+            }
             let length = match next_record(rest, framing) {
                 Some(length) => length,
                 None if self.at_end => match next_record_at_end(rest, framing) {
