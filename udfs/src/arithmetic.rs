@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, Decimal128Array, Int64Array};
+use datafusion::arrow::array::{
+    Array, ArrowPrimitiveType, AsArray, Decimal128Array, Int64Array, PrimitiveArray,
+};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type};
-use datafusion::common::{Result, exec_datafusion_err, exec_err};
+use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -167,23 +170,13 @@ impl ScalarUDFImpl for Ratio {
         };
         let [numerators, denominators] = take_args(&args)?;
         let denominators = cast(&denominators, &DataType::Int64)?;
-        let denominators = denominators.as_primitive::<Int64Type>().iter();
+        let denominators = denominators.as_primitive::<Int64Type>();
         let quotients = match numerators.as_primitive_opt::<Int64Type>() {
-            Some(numerators) => {
-                let numerators = numerators.iter();
-                quotients(
-                    numerators.map(|n| n.map(i128::from)),
-                    denominators,
-                    precision,
-                )
-            }
+            Some(numerators) => quotients(numerators, denominators, precision),
             None => {
                 let numerators = cast(&numerators, &DataType::Decimal128(38, 0))?;
-                quotients(
-                    numerators.as_primitive::<Decimal128Type>().iter(),
-                    denominators,
-                    precision,
-                )
+                let numerators = numerators.as_primitive::<Decimal128Type>();
+                quotients(numerators, denominators, precision)
             }
         }?;
         let quotients = quotients.with_data_type(DataType::Decimal128(precision, SCALE));
@@ -192,38 +185,46 @@ impl ScalarUDFImpl for Ratio {
 }
 
 /// Quotients in units of the last place, of `precision` digits at most.
-fn quotients(
-    numerators: impl Iterator<Item = Option<i128>>,
-    denominators: impl Iterator<Item = Option<i64>>,
+fn quotients<T: ArrowPrimitiveType>(
+    numerators: &PrimitiveArray<T>,
+    denominators: &Int64Array,
     precision: u8,
-) -> Result<Decimal128Array> {
+) -> Result<Decimal128Array>
+where
+    i128: From<T::Native>,
+{
     let most = 10u128.pow(u32::from(precision)) - 1;
+    let nulls = NullBuffer::union(numerators.nulls(), denominators.nulls());
     // Nearly always one denominator for all.
     let mut by: Option<(i64, Denominator)> = None;
-    let mut quotient = |numerator: i128, denominator: i64| -> Result<i128> {
+    let mut quotients = Vec::with_capacity(numerators.len());
+    let pairs = numerators.values().iter().zip(denominators.values());
+    for (row, (&numerator, &denominator)) in pairs.enumerate() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            quotients.push(0);
+            continue;
+        }
         let by = match &by {
             Some((known, by)) if *known == denominator => by,
             _ => &by.insert((denominator, Denominator::new(denominator)?)).1,
         };
-        by.divide(numerator, most).ok_or_else(|| {
-            exec_datafusion_err!(
+        let numerator = i128::from(numerator);
+        let Some(quotient) = by.divide(numerator, most) else {
+            return exec_err!(
                 "ratio: {numerator} / {denominator} does not fit {precision} digits, {SCALE} of them after the point"
-            )
-        })
-    };
-    numerators
-        .zip(denominators)
-        .map(|pair| match pair {
-            (Some(numerator), Some(denominator)) => quotient(numerator, denominator).map(Some),
-            _ => Ok(None),
-        })
-        .collect()
+            );
+        };
+        quotients.push(quotient);
+    }
+    Ok(Decimal128Array::new(quotients.into(), nulls))
 }
 
 /// What numerators are multiplied with and divided by, in the lowest terms, for quotients in units of the last place.
 struct Denominator {
     multiply: u64,
     divide: u64,
+    /// How often twice `divide` goes into 2^64, one less where it does so exactly.
+    reciprocal: u64,
 }
 
 impl Denominator {
@@ -237,22 +238,28 @@ impl Denominator {
         while rest > 0 {
             (divisor, rest) = (rest, divisor % rest);
         }
+        let divide = denominator / divisor;
         Ok(Self {
             multiply: UNIT / divisor,
-            divide: denominator / divisor,
+            divide,
+            reciprocal: u64::MAX / (2 * divide),
         })
     }
 
     /// The quotient in units of the last place; nothing when it is more than `most` of them.
     fn divide(&self, numerator: i128, most: u128) -> Option<i128> {
         let (size, below) = (numerator.unsigned_abs(), 2 * self.divide);
-        // Dividing 64 bits is several times as fast.
+        // Multiplying by the reciprocal is several times as fast as dividing 64 bits, and that as dividing 128.
         let small = u64::try_from(size)
             .ok()
             .and_then(|size| size.checked_mul(2 * self.multiply))
             .and_then(|doubled| doubled.checked_add(self.divide));
         let rounded = match small {
-            Some(above) => u128::from(above / below),
+            Some(above) => {
+                let low = (u128::from(above) * u128::from(self.reciprocal)) >> 64;
+                // The reciprocal is too small by at most 1, and so is `low`.
+                low + u128::from(above - low as u64 * below >= below)
+            }
             None => {
                 let doubled = size.checked_mul(u128::from(2 * self.multiply))?;
                 doubled.checked_add(u128::from(self.divide))? / u128::from(below)
