@@ -52,7 +52,8 @@ pub async fn write_parquet(
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
 ) -> Result<DataFile, WarehouseError> {
-    write(store, path, schema, rows, published()).await
+    let properties = published(&schema)?;
+    write(store, path, schema, rows, properties).await
 }
 
 /// As [`write_parquet`], for a table that only later steps of the same run read: written fast rather than small.
@@ -65,7 +66,8 @@ pub async fn write_intermediate(
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
 ) -> Result<DataFile, WarehouseError> {
-    write(store, path, schema, rows, intermediate()).await
+    let properties = intermediate(&schema)?;
+    write(store, path, schema, rows, properties).await
 }
 
 async fn write(
@@ -86,9 +88,21 @@ async fn write(
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         row_count += batch.num_rows() as u64;
-        chunks.push_batch(conform(path, &schema, &batch)?)?;
-        while let Some(chunk) = chunks.next_completed_batch() {
-            writer.write(&chunk).await?;
+        let mut rest = conform(path, &schema, &batch)?;
+        while rest.num_rows() > 0 {
+            // A whole chunk of a batch is written as it lies; only what is less is put together with others.
+            let buffered = chunks.get_buffered_rows();
+            let taken = (CHUNK_ROWS - buffered).min(rest.num_rows());
+            let chunk = rest.slice(0, taken);
+            rest = rest.slice(taken, rest.num_rows() - taken);
+            if taken == CHUNK_ROWS {
+                writer.write(&chunk).await?;
+            } else {
+                chunks.push_batch(chunk)?;
+            }
+            while let Some(chunk) = chunks.next_completed_batch() {
+                writer.write(&chunk).await?;
+            }
         }
     }
     chunks.finish_buffered_batch()?;

@@ -146,8 +146,8 @@ impl Sink {
             Form::Scores => {
                 return Ok(Sink::Scores(store, path.clone(), "user_id,pred\n".into()));
             }
-            Form::Published => parquet::published(),
-            Form::Intermediate | Form::Unordered => parquet::intermediate(),
+            Form::Published => parquet::published(schema)?,
+            Form::Intermediate | Form::Unordered => parquet::intermediate(schema)?,
         };
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
@@ -212,7 +212,7 @@ pub(super) async fn write_buckets(
         })
         .collect();
     let schema: SchemaRef = Arc::new(all.project(&typed)?);
-    let options = ArrowWriterOptions::new().with_properties(parquet::intermediate());
+    let options = ArrowWriterOptions::new().with_properties(parquet::intermediate(&schema)?);
     let upload = BufWriter::new(Arc::clone(&store), path.clone());
     let mut writer = AsyncArrowWriter::try_new_with_options(upload, Arc::clone(&schema), options)?;
     let mut written = Buckets::new(buckets);

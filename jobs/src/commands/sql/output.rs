@@ -55,7 +55,8 @@ pub async fn write_rows(
             if std::io::stdout().is_terminal() {
                 bail!("Parquet is not for a terminal: send it to a file or pipe");
             }
-            let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(published()))?;
+            let properties = published(&schema)?;
+            let mut writer = ArrowWriter::try_new(&mut *out, schema, Some(properties))?;
             while let Some(batch) = rows.next().await {
                 writer.write(&batch?)?;
             }
