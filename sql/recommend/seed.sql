@@ -1,26 +1,18 @@
 -- The ranking `seed`: score(u, r) = pred(r) * sum over v of weight(v, r), the highest $recommendations a user.
 -- Candidates that are dropped are counted under the first reason that applies.
--- Users stream in their order past what is held in memory; so the aggregate sees one user after the other and holds no
--- more than one at a time. Lists are joined by reference: a user's own serves all its rows, a candidates' list all who
--- are close to its user.
--- in: user_connections, candidates, followed    grain: user
+-- All candidates are one value that the users, who stream past it in their order, share: a row is a user, and nothing is
+-- added up but within it. Everybody is joined to that one value, since such a join keeps the order of its right side.
+-- in: user_connections, all_candidates, followed    grain: user
 SELECT user_id, second['recommendations'] AS recommendations, second['reasons'] AS reasons,
        second['tallies'] AS tallies
 FROM (
-    SELECT edges.user_id,
-           second_degree(edges.user_id, edges.closest_connection, candidates.candidates, edges.followed,
+    SELECT users.user_id,
+           second_degree(users.user_id, users.connections, users.followed, candidates.by_user,
                          $recommendations, $min_pred) AS second
-    FROM (SELECT user_id, by_reference(candidates) AS candidates FROM candidates) AS candidates
+    FROM all_candidates AS candidates
     RIGHT JOIN (
-        SELECT user_id, followed, connection['id'] AS closest_connection
-        FROM (
-            SELECT user_id, followed, unnest(connections) AS connection
-            FROM (
-                SELECT users.user_id, users.connections, by_reference(followed.followed) AS followed
-                FROM followed RIGHT JOIN user_connections AS users ON followed.user_id = users.user_id
-            )
-        )
-    ) AS edges ON candidates.user_id = edges.closest_connection
-    GROUP BY edges.user_id
+        SELECT 0 AS everybody, users.user_id, users.connections, followed.followed
+        FROM followed RIGHT JOIN user_connections AS users ON followed.user_id = users.user_id
+    ) AS users ON candidates.everybody = users.everybody
 )
 ORDER BY user_id

@@ -11,7 +11,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
-use graph_recs_udfs::aggregate_functions;
+use graph_recs_udfs::aggregates::functions_that_keep_rows;
 
 /// Divides rows among the threads before they are aggregated, where DataFusion aggregates on every thread, divides the
 /// partial results and aggregates again.
@@ -78,8 +78,8 @@ fn in_one_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Executio
 
 /// Whether an aggregate's states hold all its rows.
 fn keeps_rows(function: &AggregateUDF) -> bool {
-    let own = aggregate_functions();
-    own.iter().any(|known| known.as_ref() == function)
+    let known = functions_that_keep_rows();
+    known.iter().any(|known| known.as_ref() == function)
 }
 
 /// The plan, if it is an aggregate of that mode.

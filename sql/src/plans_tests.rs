@@ -35,7 +35,12 @@ const RESHAPING: [&str; 4] = [
     "rec_reasons",
 ];
 /// What it keeps in memory.
-const HELD: [&str; 3] = ["suspended_users", "duplicate_messages", "candidates"];
+const HELD: [&str; 4] = [
+    "suspended_users",
+    "duplicate_messages",
+    "followed",
+    "all_candidates",
+];
 
 /// A plan in words, its files named from the repository's root: clones lie anywhere.
 async fn text(frame: DataFrame) -> String {

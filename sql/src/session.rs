@@ -112,6 +112,8 @@ impl Engine {
         parquet.max_row_group_size = COPIED_ROW_GROUP_ROWS;
         parquet.maximum_parallel_row_group_writers = self.threads;
         let optimizer = &mut config.options_mut().optimizer;
+        // What asks for three fields of a function's result would have the function computed three times.
+        optimizer.enable_leaf_expression_pushdown = false;
         // The plans name the side to hold in memory first. It is held whole, and the other side streams past it in
         // its order: so each user's rows stay together, and are added up and dropped one user at a time.
         optimizer.subset_repartition_threshold = 1;

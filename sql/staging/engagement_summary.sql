@@ -1,10 +1,10 @@
--- How many records of each engagement source are left out, by reason; unreadable ones one by one, for the
--- quarantine. Copies of identical engagements are not known here: the aggregation that drops them counts them.
--- in: engagement_records    grain: source, left_out, unreadable record
+-- How many records of each engagement source are left out, by reason. Copies of identical engagements are not known here:
+-- the aggregation that drops them counts them.
+-- in: engagement_records    grain: source, left_out
 SELECT CASE source WHEN 0 THEN 'follow' WHEN 1 THEN 'reply' WHEN 2 THEN 'mention' ELSE 'like' END AS source,
-       left_out, file, line, raw, records
+       left_out, records
 FROM (
-    SELECT source, left_out, file, line, raw, count(*) AS records
+    SELECT source, left_out, count(*) AS records
     FROM engagement_records
-    GROUP BY source, left_out, file, line, raw
+    GROUP BY source, left_out
 )

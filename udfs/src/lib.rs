@@ -5,7 +5,7 @@
 
 pub mod aggregates;
 pub mod arithmetic;
-mod by_reference;
+mod lists;
 pub mod model;
 mod prefetch;
 pub mod records;
@@ -13,7 +13,7 @@ pub mod scan;
 pub mod stores;
 pub mod text;
 
-pub use by_reference::ByReference;
+pub use lists::{Ranks, Trimmed};
 
 use std::sync::Arc;
 
@@ -26,7 +26,11 @@ pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(arithmetic::WeekOf::new())),
         Arc::new(ScalarUDF::from(arithmetic::Pair::new())),
         Arc::new(ScalarUDF::from(arithmetic::Ratio::new())),
-        Arc::new(ScalarUDF::from(ByReference::default())),
+        Arc::new(ScalarUDF::from(Ranks::default())),
+        Arc::new(ScalarUDF::from(Trimmed::default())),
+        Arc::new(ScalarUDF::from(aggregates::Mapped::default())),
+        Arc::new(ScalarUDF::from(aggregates::WithStanding::default())),
+        Arc::new(ScalarUDF::from(aggregates::SecondDegree::default())),
         Arc::new(ScalarUDF::from(model::Reputation::new(model))),
     ]
 }

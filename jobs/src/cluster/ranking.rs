@@ -131,7 +131,8 @@ impl Cluster {
                 .await?;
             self.table(&context, "candidates", candidates, false)
                 .await?;
-            self.define(&context, &["followed"]).await?;
+            self.define(&context, &["all_candidates", "followed"])
+                .await?;
             self.plan(&context, ranking).await
         };
         let target = self.file("ranking", &piece, Form::Intermediate);

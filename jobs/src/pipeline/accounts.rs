@@ -30,7 +30,7 @@ pub struct TooManyUnreadable {
     first: String,
 }
 
-/// Sorts the rows of a summary plan (source, left_out, file, line, raw, records) into accounts. What is neither
+/// Sorts the rows of a summary plan (source, left_out, records) into accounts. What is neither
 /// left out nor a copy is used only once a step says so, hence it stays out of `used` here.
 pub fn from_summary(batches: &[RecordBatch]) -> Result<Accounts> {
     let mut accounts = Accounts::new();
@@ -95,7 +95,7 @@ pub fn settle_messages(account: &mut Account, tally: &BTreeMap<String, i64>) -> 
     Ok(())
 }
 
-/// The summary's unreadable records, as the quarantine keeps them: source, file, line, reason, raw.
+/// The records that cannot be read among rows of (source, left_out, file, line, raw), which for others are null in `file`.
 pub fn quarantine(batches: &[RecordBatch]) -> Result<Vec<Unreadable>> {
     let mut found = Vec::new();
     for batch in batches {

@@ -27,16 +27,19 @@ impl Run {
         let parameters = self.job.options.parameters.values();
         self.hold_suspended_users().await?;
         let records = session::query(&self.context, "engagement_records", &parameters).await?;
-        tee(&self.context, "engagement_records", records, 2).await?;
+        tee(&self.context, "engagement_records", records, 3).await?;
         session::define(&self.context, "engagements", &parameters).await?;
         let summary = session::query(&self.context, "engagement_summary", &parameters).await?;
+        let unreadable =
+            session::query(&self.context, "unreadable_engagements", &parameters).await?;
         let user_summary = session::query(&self.context, "user_summary", &parameters).await?;
         let connections = session::query(&self.context, "user_connections", &parameters).await?;
         tee(&self.context, "user_connections", connections, 3).await?;
 
         bar.says("adding up engagements");
-        let (mut summary, user_summary, users, file, tallies) = tokio::try_join!(
+        let (mut summary, mut unreadable, user_summary, users, file, tallies) = tokio::try_join!(
             async { Ok(summary.collect().await?) },
+            async { Ok(unreadable.collect().await?) },
             async { Ok(user_summary.collect().await?) },
             async {
                 let connections = self.context.table("user_connections").await?;
@@ -49,10 +52,11 @@ impl Run {
         self.work
             .register_table(&self.context, "user_connections")
             .await?;
-        summary.extend(user_summary);
+        summary.extend(user_summary.clone());
+        unreadable.extend(user_summary);
 
         let mut accounts = accounts::from_summary(&summary)?;
-        let quarantine = accounts::quarantine(&summary)?;
+        let quarantine = accounts::quarantine(&unreadable)?;
         self.work
             .write_rows(
                 "quarantine-engagements",

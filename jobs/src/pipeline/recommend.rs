@@ -36,8 +36,12 @@ impl Run {
         self.register_work("user_connections").await?;
         self.register_work("user_reputations").await?;
         bar.says("gathering candidates");
-        session::hold(&self.context, "candidates", &parameters).await?;
-        session::define(&self.context, "followed", &parameters).await?;
+        session::define(&self.context, "candidates", &parameters).await?;
+        // Neither keeps all threads at work.
+        tokio::try_join!(
+            session::hold(&self.context, "all_candidates", &parameters),
+            session::hold(&self.context, "followed", &parameters),
+        )?;
         bar.says("ranking second-degree connections");
         let ranked = session::query(
             &session::whole_files(&self.context),

@@ -5,9 +5,9 @@
 //! | [`TopConnections`] | a user | an engagement with another user | the closest connections |
 //! | [`Duplicates`] | some ids | a message | the messages whose id is not their own |
 //! | [`WeeklyDocument`] | a user's week | a message | the document that the reputation model reads |
-//! | [`SecondDegree`] | a user | a closest connection with its own closest connections | the recommendations and their reasons |
 //!
-//! All are [`GroupsAccumulator`](datafusion::logical_expr::GroupsAccumulator)s that log the rows of all groups in
+//! [`IdMap`] and [`CandidatesByUser`] make one value of all rows, in which the functions [`Mapped`], [`WithStanding`] and
+//! [`SecondDegree`] look ids up. The others are [`GroupsAccumulator`](datafusion::logical_expr::GroupsAccumulator)s that log the rows of all groups in
 //! one place, compactly and tagged with their group, and do the work when the groups are emitted: arranged by group, one
 //! group at a time, with scratch memory that is reused. So there is no allocation per group, [`size`] is a matter of
 //! adding up a few capacities (DataFusion spills by it), and a partial state is simply the logged rows as nested lists.
@@ -22,6 +22,7 @@ use datafusion::logical_expr::AggregateUDF;
 mod arena;
 mod arguments;
 mod duplicates;
+mod id_map;
 mod log;
 mod second_degree;
 mod single_group;
@@ -32,16 +33,24 @@ mod weekly_document;
 mod tests;
 
 pub use duplicates::Duplicates;
-pub use second_degree::SecondDegree;
+pub use id_map::{IdMap, Mapped, WithStanding};
+pub use second_degree::{CandidatesByUser, SecondDegree};
 pub use top_connections::TopConnections;
 pub use weekly_document::WeeklyDocument;
 
 /// Every aggregate function of this crate, to be registered by name.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let mut functions = functions_that_keep_rows();
+    functions.push(Arc::new(AggregateUDF::from(IdMap::default())));
+    functions.push(Arc::new(AggregateUDF::from(CandidatesByUser::default())));
+    functions
+}
+
+/// Those whose states hold all rows of their groups.
+pub fn functions_that_keep_rows() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::from(TopConnections::default())),
         Arc::new(AggregateUDF::from(Duplicates::default())),
         Arc::new(AggregateUDF::from(WeeklyDocument::default())),
-        Arc::new(AggregateUDF::from(SecondDegree::default())),
     ]
 }

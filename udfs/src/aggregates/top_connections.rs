@@ -318,7 +318,8 @@ impl GroupsAccumulator for Connections {
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emitted(emit_to, self.groups);
         let mut by_group = self.rows.by_group();
-        let mut result = ResultBuilder::with_capacity(groups);
+        let most = self.rows.len().min(groups.saturating_mul(self.k));
+        let mut result = ResultBuilder::with_capacity(groups, most);
         let mut rows: Vec<Engagement> = Vec::new();
         let mut connections: Vec<Connection> = Vec::new();
         for group in 0..groups {
@@ -437,10 +438,11 @@ struct ResultBuilder {
 }
 
 impl ResultBuilder {
-    fn with_capacity(groups: usize) -> Self {
+    /// For that many groups and at most so many connections: room that is not used costs nothing, and growing does.
+    fn with_capacity(groups: usize, connections: usize) -> Self {
         Self {
-            ids: Vec::new(),
-            weights: Vec::new(),
+            ids: Vec::with_capacity(connections),
+            weights: Vec::with_capacity(connections),
             offsets: Offsets::with_capacity(groups),
             used: Vec::with_capacity(groups * SOURCES),
             duplicates: Vec::with_capacity(groups * SOURCES),

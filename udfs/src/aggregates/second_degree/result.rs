@@ -98,16 +98,15 @@ impl ResultBuilder {
 
     /// Appends the user that was ranked last.
     pub(super) fn append(&mut self, ranking: &Ranking) -> Result<()> {
-        let recommended = &ranking.recommended;
-        self.rec_ids.extend(recommended.iter().map(|one| one.1));
-        self.scores.extend(recommended.iter().map(|one| one.0.0));
+        let recommended = ranking.recommended.iter();
+        self.rec_ids.extend(recommended.clone().map(|one| one.1));
+        self.scores.extend(recommended.map(|one| one.0));
         let reasons = ranking.reasons.iter();
-        let of = |place: u32| recommended[place as usize].1;
         self.recommended
-            .extend(reasons.clone().map(|reason| of(reason.0)));
+            .extend(reasons.clone().map(|reason| reason.rec_id));
         self.reason_ids
-            .extend(reasons.clone().map(|reason| reason.2));
-        self.weights.extend(reasons.map(|reason| reason.1.0));
+            .extend(reasons.clone().map(|reason| reason.reason_id));
+        self.weights.extend(reasons.map(|reason| reason.weight));
         self.end_user(ranking.tallies, true)
     }
 

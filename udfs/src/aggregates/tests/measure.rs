@@ -10,9 +10,10 @@ use arrow::array::{
 };
 use datafusion::arrow;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::prelude::SessionConfig;
 
-use super::second_degree::{Row, batch as paths};
-use super::{Random, accumulator, grouped};
+use super::second_degree::{People, answered};
+use super::{Random, accumulator, context, grouped, runtime};
 
 const BATCH: usize = 8192;
 
@@ -168,50 +169,48 @@ fn measure_weekly_document() {
     );
 }
 
-/// 56,000 users with 25 connections of 50 candidates each make 70 million paths; input sorted by user, as in production.
-#[test]
+/// 56,000 users with 25 connections of 50 candidates each make 70 million paths.
+#[tokio::test]
 #[ignore = "a measurement"]
-fn measure_second_degree() {
-    const USERS: i32 = 56_000;
+async fn measure_second_degree() {
+    const LISTS: i32 = 5000;
     let mut random = Random(3);
-    let lists: Vec<Vec<_>> = (0..5000)
-        .map(|_| {
-            let candidate = |id: u64| {
-                (
-                    id as i32,
-                    1 + (id % 7_776_000) as i64,
-                    (id % 1_000_001) as i32,
-                )
-            };
-            (0..50).map(|_| candidate(random.below(300_000))).collect()
-        })
-        .collect();
-    // A batch that is used over and over: 80 users of 25 rows.
-    let rows: Vec<Row> = (0..2000)
-        .map(|at| Row {
-            user: at / 25,
-            reason: at % 25,
-            candidates: Some(lists[random.below(5000) as usize].clone()),
-            followed: (at % 25 == 0)
-                .then(|| (0..80).map(|_| random.below(300_000) as i32).collect()),
-        })
-        .collect();
-    let batch = paths(&rows);
-    let mut accumulator = accumulator("second_degree", &batch, &[20, 100_000]);
-    let groups: Vec<usize> = rows.iter().map(|row| row.user as usize).collect();
-    let (mut recommended, mut most) = (0, 0);
-    let start = Instant::now();
-    for _ in 0..USERS / 80 {
-        accumulator
-            .update_batch(batch.columns(), &groups, None, 80)
-            .unwrap();
-        most = most.max(accumulator.size());
-        let result = accumulator.evaluate(EmitTo::All).unwrap();
-        recommended += result.as_struct().column(0).as_list::<i32>().values().len();
+    let candidate = |id: u64| {
+        (
+            id as i32,
+            1 + (id % 7_776_000) as i64,
+            (id % 1_000_001) as i32,
+        )
+    };
+    let mut people = People::default();
+    for user in 1..=LISTS {
+        let list = (0..50).map(|_| candidate(random.below(300_000))).collect();
+        people.lists.push((user, Some(list)));
     }
-    println!(
-        "second_degree: 70 million paths {:.3} s, {recommended} recommended, at most {} KiB held",
-        start.elapsed().as_secs_f64(),
-        most >> 10
-    );
+    for user in 1..=56_000 {
+        let connections = (0..25)
+            .map(|_| 1 + random.below(LISTS as u64) as i32)
+            .collect();
+        let followed = (0..80).map(|_| random.below(300_000) as i32).collect();
+        people.users.push((user, connections, Some(followed)));
+    }
+    let config = SessionConfig::new().with_target_partitions(1);
+    let context = context(config, runtime(None));
+    people.register(&context, 1);
+    let start = Instant::now();
+    let found = answered(&context, "20, 100000").await;
+    let seconds = start.elapsed().as_secs_f64();
+    let recommended: usize = found
+        .iter()
+        .map(|batch| {
+            batch
+                .column(1)
+                .as_struct()
+                .column(0)
+                .as_list::<i32>()
+                .values()
+                .len()
+        })
+        .sum();
+    println!("second_degree: 70 million paths {seconds:.3} s, {recommended} recommended");
 }

@@ -16,11 +16,11 @@ use datafusion::physical_expr::expressions::{col, lit};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::aggregate_functions;
+use super::{Mapped, SecondDegree, WithStanding, aggregate_functions};
 
 mod duplicates;
+mod id_map;
 mod measure;
-mod plans;
 mod second_degree;
 mod top_connections;
 mod weekly_document;
@@ -95,6 +95,9 @@ pub(super) fn context(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Sessio
     for function in aggregate_functions() {
         context.register_udaf(function.as_ref().clone());
     }
+    context.register_udf(Mapped::default().into());
+    context.register_udf(WithStanding::default().into());
+    context.register_udf(SecondDegree::default().into());
     context
 }
 

@@ -2,30 +2,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
-    StructArray, UInt32Array,
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::take;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Fields, Int32Type, Int64Type, Schema, UInt32Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Int32Type, Int64Type};
 use datafusion::arrow;
-use datafusion::logical_expr::EmitTo;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{
-    Random, accumulator, check_emission, context, cut, query, query_with_memory, runtime, setups,
-};
+use super::{Random, context, runtime};
 
 /// Id, weight, standing.
 type Candidate = (i32, i64, i32);
 
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub user: i32,
-    pub reason: i32,
-    pub candidates: Option<Vec<Candidate>>,
-    pub followed: Option<Vec<i32>>,
+/// A connection of a user, and what it passes on.
+struct Row<'a> {
+    user: i32,
+    reason: i32,
+    candidates: &'a [Candidate],
+    followed: &'a [i32],
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -35,110 +30,146 @@ struct Answer {
     tallies: Vec<i64>,
 }
 
-const IDS: u64 = 60;
-
-fn random_rows(users: i32, random: &mut Random) -> Vec<Row> {
-    let people: Vec<i32> = (0..IDS)
-        .map(|_| match random.below(12) {
-            0 => -2,
-            1 | 2 => -1,
-            _ => random.below(4) as i32 * 250_000,
-        })
-        .collect();
-    let mut rows = Vec::new();
-    for user in 0..users {
-        let mut reasons: Vec<i32> = (0..random.below(12) as i32 + 1).collect();
-        random.shuffle(&mut reasons);
-        for reason in reasons {
-            let mut ids: Vec<i32> = (0..IDS as i32).collect();
-            random.shuffle(&mut ids);
-            ids.truncate(random.below(15) as usize);
-            let weight = |id: i32| 1 + i64::from(id % 3) + i64::from(reason % 2);
-            let candidate = |&id: &i32| (id, weight(id), people[id as usize]);
-            rows.push(Row {
-                user,
-                reason,
-                candidates: (random.below(9) > 0).then(|| ids.iter().map(candidate).collect()),
-                followed: (random.below(4) == 0).then(|| {
-                    (0..random.below(6))
-                        .map(|_| random.below(IDS) as i32)
-                        .collect()
-                }),
-            });
-        }
-    }
-    rows
+/// Users with their connections and whom they follow, and the lists of candidates; null stands for none.
+#[derive(Default)]
+pub(super) struct People {
+    pub(super) users: Vec<(i32, Vec<i32>, Option<Vec<i32>>)>,
+    pub(super) lists: Vec<(i32, Option<Vec<Candidate>>)>,
 }
 
-pub(super) fn batch(rows: &[Row]) -> RecordBatch {
-    let candidates: Vec<Candidate> = rows
-        .iter()
-        .flat_map(|r| r.candidates.iter().flatten())
-        .copied()
-        .collect();
+const IDS: u64 = 60;
+
+impl People {
+    fn random(users: i32, random: &mut Random) -> Self {
+        let standings: Vec<i32> = (0..=IDS)
+            .map(|_| match random.below(12) {
+                0 => -2,
+                1 | 2 => -1,
+                _ => random.below(4) as i32 * 250_000,
+            })
+            .collect();
+        let mut some_ids = |most: u64| {
+            let mut ids: Vec<i32> = (1..=IDS as i32).collect();
+            random.shuffle(&mut ids);
+            ids.truncate(random.below(most) as usize);
+            (ids, random.below(9))
+        };
+        let mut people = Self::default();
+        for user in 1..=users {
+            let (connections, dice) = some_ids(12);
+            let (followed, _) = some_ids(6);
+            // Somebody twice is as good as once.
+            let followed = (dice > 6).then(|| [&followed[..], &followed[..]].concat());
+            people.users.push((user, connections, followed));
+        }
+        // Somebody is close to people who have no list at all.
+        for user in 1..=IDS as i32 - 5 {
+            let (ids, dice) = some_ids(15);
+            let weight = |id: i32| 1 + i64::from(id % 3) + i64::from(user % 2);
+            let candidates = ids
+                .iter()
+                .map(|&id| (id, weight(id), standings[id as usize]));
+            let candidates = candidates.collect();
+            people.lists.push((user, (dice > 0).then_some(candidates)));
+        }
+        people
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        let known: BTreeMap<i32, &[Candidate]> = (self.lists.iter())
+            .filter_map(|(user, list)| Some((*user, list.as_deref()?)))
+            .collect();
+        let mut all = Vec::new();
+        for (user, connections, followed) in &self.users {
+            let followed = followed.as_deref().unwrap_or_default();
+            let row = |reason: i32| Row {
+                user: *user,
+                reason,
+                candidates: known.get(&reason).copied().unwrap_or_default(),
+                followed,
+            };
+            all.extend(connections.iter().map(|&reason| row(reason)));
+            if connections.is_empty() {
+                all.push(row(0));
+            }
+        }
+        all
+    }
+
+    /// The tables `people` and `lists` in so many partitions.
+    pub(super) fn register(&self, context: &SessionContext, partitions: usize) {
+        let ids = |list: &Option<Vec<i32>>| {
+            list.as_ref()
+                .map(|ids| ids.iter().copied().map(Some).collect::<Vec<_>>())
+        };
+        let users = Int32Array::from_iter_values(self.users.iter().map(|user| user.0));
+        let followed = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            self.users.iter().map(|user| ids(&user.2)),
+        );
+        let connection = |id: &i32| (*id, 1, 0);
+        let connections = self.users.iter().map(|user| {
+            let list: Vec<Candidate> = user.1.iter().map(connection).collect();
+            Some(list)
+        });
+        let people = RecordBatch::try_from_iter_with_nullable(vec![
+            ("user_id", Arc::new(users) as ArrayRef, false),
+            ("connections", candidate_lists(connections), true),
+            ("followed", Arc::new(followed), true),
+        ]);
+        let users = Int32Array::from_iter_values(self.lists.iter().map(|list| list.0));
+        let lists = RecordBatch::try_from_iter_with_nullable(vec![
+            ("user_id", Arc::new(users) as ArrayRef, false),
+            (
+                "candidates",
+                candidate_lists(self.lists.iter().map(|list| list.1.clone())),
+                true,
+            ),
+        ]);
+        for (name, rows) in [("people", people.unwrap()), ("lists", lists.unwrap())] {
+            let size = rows.num_rows().div_ceil(partitions).max(1);
+            let starts = (0..rows.num_rows()).step_by(size);
+            let parts =
+                starts.map(|start| vec![rows.slice(start, size.min(rows.num_rows() - start))]);
+            let table = MemTable::try_new(rows.schema(), parts.collect()).unwrap();
+            context.register_table(name, Arc::new(table)).unwrap();
+        }
+    }
+}
+
+/// Lists of structs whose fields have other names than ours: they count by position.
+fn candidate_lists(lists: impl Iterator<Item = Option<Vec<Candidate>>>) -> ArrayRef {
+    let lists: Vec<_> = lists.collect();
+    let all: Vec<Candidate> = lists.iter().flatten().flatten().copied().collect();
     let fields = Fields::from(vec![
         Field::new("c0", DataType::Int32, false),
         Field::new("c1", DataType::Int64, false),
         Field::new("c2", DataType::Int32, false),
     ]);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from_iter_values(candidates.iter().map(|c| c.0))),
-        Arc::new(Int64Array::from_iter_values(candidates.iter().map(|c| c.1))),
-        Arc::new(Int32Array::from_iter_values(candidates.iter().map(|c| c.2))),
+        Arc::new(Int32Array::from_iter_values(all.iter().map(|c| c.0))),
+        Arc::new(Int64Array::from_iter_values(all.iter().map(|c| c.1))),
+        Arc::new(Int32Array::from_iter_values(all.iter().map(|c| c.2))),
     ];
-    let candidates = ListArray::new(
-        Arc::new(Field::new(
-            "element",
-            DataType::Struct(fields.clone()),
-            false,
-        )),
-        OffsetBuffer::from_lengths(
-            rows.iter()
-                .map(|r| r.candidates.as_ref().map_or(0, Vec::len)),
-        ),
+    let item = Field::new("element", DataType::Struct(fields.clone()), false);
+    Arc::new(ListArray::new(
+        Arc::new(item),
+        OffsetBuffer::from_lengths(lists.iter().map(|list| list.as_ref().map_or(0, Vec::len))),
         Arc::new(StructArray::new(fields, columns, None)),
-        Some(NullBuffer::from_iter(
-            rows.iter().map(|r| r.candidates.is_some()),
-        )),
-    );
-    let followed = rows
-        .iter()
-        .map(|r| r.followed.as_ref().map(|ids| ids.iter().copied().map(Some)));
-    RecordBatch::try_from_iter_with_nullable(vec![
-        (
-            "user_id",
-            Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.user))) as ArrayRef,
-            false,
-        ),
-        (
-            "reason_id",
-            Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.reason))),
-            false,
-        ),
-        ("candidates", Arc::new(candidates), true),
-        (
-            "followed",
-            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(followed)),
-            true,
-        ),
-    ])
-    .unwrap()
+        Some(NullBuffer::from_iter(lists.iter().map(Option::is_some))),
+    ))
 }
 
-fn reference(rows: &[Row], k: usize, min_pred: i64) -> BTreeMap<i32, Answer> {
-    let mut users: BTreeMap<i32, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
+fn reference(people: &People, k: usize, min_pred: i64) -> BTreeMap<i32, Answer> {
+    let mut users: BTreeMap<i32, Vec<&Row<'_>>> = BTreeMap::new();
+    let rows = people.rows();
+    for row in &rows {
         users.entry(row.user).or_default().push(row);
     }
-    let answer = |user: i32, rows: Vec<&Row>| {
-        let followed: BTreeSet<i32> = rows
-            .iter()
-            .flat_map(|r| r.followed.iter().flatten())
-            .copied()
-            .collect();
+    let answer = |user: i32, rows: Vec<&Row<'_>>| {
+        let followed: BTreeSet<i32> = rows.iter().flat_map(|row| row.followed).copied().collect();
         let mut paths: BTreeMap<i32, Vec<(i64, i32, i32)>> = BTreeMap::new();
         for row in rows {
-            for &(id, weight, standing) in row.candidates.iter().flatten() {
+            for &(id, weight, standing) in row.candidates {
                 let path = (-weight, row.reason, standing);
                 paths.entry(id).or_default().push(path);
             }
@@ -233,13 +264,28 @@ fn answers(batches: &[RecordBatch]) -> BTreeMap<i32, Answer> {
     answers
 }
 
-const SQL: &str = "SELECT user_id, second_degree(user_id, reason_id, candidates, followed, 4, 500000) FROM rows GROUP BY user_id";
+/// All candidates as one value, shared by the people's rows.
+fn sql(connections: &str, followed: &str, arguments: &str) -> String {
+    format!(
+        "SELECT people.user_id, second_degree(people.user_id, {connections}, {followed}, lists.by_user, {arguments}) AS result
+         FROM (SELECT 0 AS everybody, candidates_by_user(user_id, candidates) AS by_user FROM lists) AS lists
+         RIGHT JOIN (SELECT 0 AS everybody, * FROM people) AS people ON lists.everybody = people.everybody"
+    )
+}
+
+async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+    context.sql(sql).await.unwrap().collect().await.unwrap()
+}
+
+/// The answers to everybody, with `k` and `min_pred`.
+pub(super) async fn answered(context: &SessionContext, arguments: &str) -> Vec<RecordBatch> {
+    asked(context, &sql("connections", "followed", arguments)).await
+}
 
 #[tokio::test]
 async fn equals_the_reference_however_it_runs() {
-    let mut random = Random(21);
-    let rows = random_rows(60, &mut random);
-    let expected = reference(&rows, 4, 500_000);
+    let people = People::random(400, &mut Random(21));
+    let expected = reference(&people, 4, 500_000);
     // Every fate occurs.
     for fate in 0..9 {
         assert!(
@@ -247,227 +293,102 @@ async fn equals_the_reference_however_it_runs() {
             "{fate}"
         );
     }
-    for setup in setups() {
-        let found = query(
-            SQL,
-            &rows,
-            |r| i64::from(r.user),
-            &["user_id"],
-            setup,
-            batch,
-        )
-        .await;
-        assert_eq!(answers(&found), expected, "{setup:?}");
+    for (partitions, batch_size) in [(1, 8192), (1, 1), (3, 7), (4, 64)] {
+        let config = SessionConfig::new()
+            .with_target_partitions(partitions)
+            .with_batch_size(batch_size);
+        let context = context(config, runtime(None));
+        people.register(&context, partitions);
+        let found = answers(&answered(&context, "4, 500000").await);
+        assert_eq!(found, expected, "{partitions} partitions");
     }
 }
 
 #[tokio::test]
-async fn spills_and_gives_the_same() {
-    let mut random = Random(23);
-    let rows = random_rows(3000, &mut random);
-    let (batches, spills) =
-        query_with_memory(SQL, cut(&rows, 3, &mut random, batch), 3 << 20).await;
-    assert!(spills > 0);
-    assert_eq!(answers(&batches), reference(&rows, 4, 500_000));
+async fn one_value_is_as_good_as_one_in_each_row() {
+    let people = People::random(50, &mut Random(22));
+    let context = context(SessionConfig::new(), runtime(None));
+    people.register(&context, 2);
+    let constant = "SELECT user_id, second_degree(user_id, connections, followed,
+            (SELECT candidates_by_user(user_id, candidates) FROM lists), 4, 500000) FROM people";
+    let found = answers(&asked(&context, constant).await);
+    assert_eq!(found, reference(&people, 4, 500_000));
 }
 
-/// The user is also the group here, so the argument columns are the group column and all others.
-fn with_group(batch: &RecordBatch) -> RecordBatch {
-    let group = Arc::clone(batch.column(0));
-    let mut fields = vec![Arc::new(Field::new("group", DataType::Int32, false))];
-    fields.extend(batch.schema().fields().iter().cloned());
-    let columns = [&[group], batch.columns()].concat();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
-}
-
-#[test]
-fn emits_first_groups_states_and_converted_rows() {
-    let mut random = Random(24);
-    let mut rows = random_rows(50, &mut random);
-    random.shuffle(&mut rows);
-    let batches = cut(&rows, 1, &mut random, |rows| with_group(&batch(rows))).remove(0);
-    check_emission(
-        || accumulator("second_degree", &batch(&[]), &[4, 500_000]),
-        &batches,
-        51,
-    );
-}
-
-/// The batch with its lists of candidates in the opposite order, and references to them.
-fn by_reference(batch: &RecordBatch) -> RecordBatch {
-    let rows = batch.num_rows() as u32;
-    let backwards = UInt32Array::from_iter_values((0..rows).rev());
-    let at = batch.schema().index_of("candidates").unwrap();
-    let lists = take(batch.column(at), &backwards, None).unwrap();
-    let keys = backwards.values().iter();
-    let keys = keys.map(|&key| lists.is_valid(key as usize).then_some(key));
-    let referred = DictionaryArray::<UInt32Type>::new(keys.collect(), lists);
-    let mut columns: Vec<(String, ArrayRef)> = batch
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .zip(batch.columns().iter().cloned())
-        .collect();
-    columns[at].1 = Arc::new(referred);
-    RecordBatch::try_from_iter(columns).unwrap()
-}
-
-#[test]
-fn references_to_lists_are_as_good_as_lists() {
-    let mut random = Random(25);
-    let rows = random_rows(50, &mut random);
-    let lists = with_group(&batch(&rows));
-    let referred = by_reference(&lists);
-    let evaluated = |batch: &RecordBatch| {
-        let (values, groups) = super::grouped(batch);
-        let mut accumulator = accumulator(
-            "second_degree",
-            &batch.project(&[1, 2, 3, 4]).unwrap(),
-            &[4, 500_000],
-        );
-        accumulator
-            .update_batch(&values, &groups, None, 51)
-            .unwrap();
-        accumulator.evaluate(EmitTo::All).unwrap()
+#[tokio::test]
+async fn scores_are_exact_beyond_64_bits() {
+    let (weight, standing) = (i64::MAX / 2, i32::MAX);
+    let list = Some(vec![(9, weight, standing)]);
+    let people = People {
+        users: vec![(1, vec![2, 3], None)],
+        lists: vec![(2, list.clone()), (3, list)],
     };
-    assert_eq!(&evaluated(&lists), &evaluated(&referred));
-    let batches = cut(&rows, 3, &mut random, |rows| {
-        by_reference(&with_group(&batch(rows)))
-    })
-    .remove(0);
-    check_emission(
-        || accumulator("second_degree", &by_reference(&batch(&[])), &[4, 500_000]),
-        &batches,
-        51,
-    );
-}
-
-#[test]
-fn scores_are_exact_beyond_64_bits() {
-    let weight = i64::MAX / 2;
-    let standing = i32::MAX;
-    let row = |reason| Row {
-        user: 1,
-        reason,
-        candidates: Some(vec![(9, weight, standing)]),
-        followed: None,
-    };
-    let batch = with_group(&batch(&[row(2), row(3)]));
-    let (values, _) = super::grouped(&batch);
-    let mut accumulator = accumulator(
-        "second_degree",
-        &batch.project(&[1, 2, 3, 4]).unwrap(),
-        &[1, 0],
-    );
-    accumulator.update_batch(&values, &[0, 0], None, 1).unwrap();
-    let result = accumulator.evaluate(EmitTo::All).unwrap();
-    let list = result.as_struct().column(0).as_list::<i32>().value(0);
-    let score = list
-        .as_struct()
-        .column(1)
-        .as_primitive::<Decimal128Type>()
-        .value(0);
-    assert_eq!(score, i128::from(standing) * i128::from(2 * weight));
-}
-
-#[test]
-fn sorted_input_is_held_no_longer_than_needed_and_counted_by_its_share() {
-    let mut random = Random(25);
-    let rows = random_rows(500, &mut random);
-    let whole = with_group(&batch(&rows));
-    let mut accumulator = accumulator("second_degree", &batch(&[]), &[4, 0]);
-    let (mut most, mut first) = (0, 0);
-    for start in (0..whole.num_rows()).step_by(100) {
-        // Slices of one large batch, as an aggregate or a join may emit them.
-        let slice = whole.slice(start, 100.min(whole.num_rows() - start));
-        let (values, users) = super::grouped(&slice);
-        let groups: Vec<usize> = users.iter().map(|user| user - first).collect();
-        let last = *users.last().unwrap();
-        accumulator
-            .update_batch(&values, &groups, None, last + 1 - first)
-            .unwrap();
-        most = most.max(accumulator.size());
-        if last > first {
-            assert_eq!(
-                accumulator
-                    .evaluate(EmitTo::First(last - first))
-                    .unwrap()
-                    .len(),
-                last - first
-            );
-            first = last;
-        }
-    }
-    assert!(
-        most < whole.get_array_memory_size() / 3,
-        "{most} of {}",
-        whole.get_array_memory_size()
-    );
-    accumulator.evaluate(EmitTo::All).unwrap();
+    let context = context(SessionConfig::new(), runtime(None));
+    people.register(&context, 1);
+    let found = answers(&answered(&context, "1, 0").await);
+    let score = i128::from(standing) * i128::from(2 * weight);
+    assert_eq!(found[&1].recommendations[0].1, score);
 }
 
 #[tokio::test]
 async fn bad_arguments_are_errors_that_name_them() {
-    let context = context(Default::default(), runtime(None));
+    let context = context(SessionConfig::new(), runtime(None));
+    People::random(3, &mut Random(23)).register(&context, 1);
+    let null_id = "make_array(named_struct('id', NULL::int))";
     let candidate = "named_struct('id', 1::int, 'weight', 1::bigint, 'standing', 1::int)";
-    let list = format!("make_array({candidate})");
-    let null_weight = list.replace("1::bigint, ", "NULL::bigint, ");
-    let null_standing = list.replace("1::int)", "NULL::int)");
-    for (arguments, message) in [
+    let value = |user: &str, candidate: &str| {
+        format!(
+            "SELECT candidates_by_user({user}, make_array({candidate})) FROM (VALUES (1), (2)) t(x)"
+        )
+    };
+    for (sql, message) in [
         (
-            format!("NULL::int, 1, {list}, NULL, 5, 0"),
-            "user_id must not be null",
+            sql(null_id, "followed", "4, 0"),
+            "connection's id must not be null",
         ),
         (
-            format!("1, NULL::int, {list}, NULL, 5, 0"),
-            "reason_id must not be null",
+            sql("make_array(1)", "followed", "4, 0"),
+            "connections must be a List of Struct",
         ),
         (
-            format!("1, 1, {null_weight}, NULL, 5, 0"),
-            "id, weight and standing must not be null",
-        ),
-        (
-            format!("1, 1, {null_standing}, NULL, 5, 0"),
-            "id, weight and standing must not be null",
-        ),
-        (
-            format!("1, 1, {list}, make_array(NULL::int), 5, 0"),
+            sql("connections", "make_array(NULL::int)", "4, 0"),
             "followed id must not be null",
         ),
+        (sql("connections", "7", "4, 0"), "followed must be a List"),
         (
-            format!(
-                "1, 1, arrow_cast({list}, 'LargeList(Struct(\"id\": Int32, \"weight\": Int64, \"standing\": Int32))'), NULL, 5, 0"
-            ),
-            "candidates must be a List of Struct",
+            sql("connections", "followed", "0, 0"),
+            "k must be at least 1",
         ),
         (
-            "1, 1, make_array(1), NULL, 5, 0".to_owned(),
-            "candidates must be a List of Struct",
-        ),
-        (format!("1, 1, {list}, 7, 5, 0"), "followed must be a List"),
-        (format!("1, 1, {list}, NULL, 0, 0"), "k must be at least 1"),
-        (
-            format!("1, 1, {list}, NULL, 5, x"),
+            sql("connections", "followed", "4, people.user_id"),
             "min_pred must be a constant",
         ),
+        (sql("connections", "followed", "4"), "takes 6 arguments"),
         (
-            format!("x, 1, {list}, NULL, 5, 0"),
-            "needs GROUP BY user_id",
+            "SELECT second_degree(user_id, connections, followed, connections, 4, 0) FROM people"
+                .to_owned(),
+            "must come from candidates_by_user",
         ),
-        (format!("1, 1, {list}"), "takes 6 arguments"),
+        (
+            value("x", &candidate.replace("1::bigint", "NULL::bigint")),
+            "must not be null",
+        ),
+        (
+            value("x", &candidate.replace("1::int)", "NULL::int)")),
+            "must not be null",
+        ),
+        (value("NULL::int", candidate), "user_id must not be null"),
+        (value("-x", candidate), "must be positive, not -1"),
+        (value("5", candidate), "user 5 occurs twice"),
+        (value("x", "1"), "candidates must be a List of Struct"),
     ] {
-        let sql = format!("SELECT second_degree({arguments}) FROM (VALUES (1), (2)) t(x)");
         let error = match context.sql(&sql).await {
             Ok(frame) => frame.collect().await.unwrap_err(),
             Err(error) => error,
         };
-        assert!(error.to_string().contains(message), "{arguments}: {error}");
+        assert!(error.to_string().contains(message), "{sql}: {error}");
     }
     // Followed ids of another integer type are cast.
-    let sql = format!(
-        "SELECT second_degree(x, 5, {list}, make_array(1), 5, 0)['tallies']['followed'] f FROM (VALUES (2)) t(x)"
-    );
-    let batches = context.sql(&sql).await.unwrap().collect().await.unwrap();
-    assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), 1);
+    let casts = sql("connections", "make_array(1)", "4, 0");
+    asked(&context, &casts).await;
 }

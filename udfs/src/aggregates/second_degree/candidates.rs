@@ -1,0 +1,381 @@
+//! `candidates_by_user`: what each user passes on to those who are close to them, as one value.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef, Int64Array, ListArray, ListViewArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int32Type, Int64Type};
+use datafusion::arrow;
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
+};
+
+use super::super::arguments::{
+    check_count, check_present, field, list_array, list_of, lists, numbers, structs, whole_number,
+};
+use crate::prefetch::prefetch;
+
+const NAME: &str = "candidates_by_user";
+
+/// An element of a list of candidates.
+pub(in super::super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::from(vec![
+        field("id", DataType::Int32),
+        field("weight", DataType::Int64),
+        field("standing", DataType::Int32),
+    ])
+});
+
+/// `candidates_by_user(user_id INT, candidates LIST<STRUCT<id INT, weight BIGINT, standing INT>>)`: the lists of all users as
+/// one value, for `second_degree`. A user occurs once; ids of users are positive. The fields of a candidate count by
+/// position. Nothing but a list may be null, which says as much as an empty one.
+///
+/// Gives `LIST VIEW<BIGINT>`: all candidates, an open-addressing table of where each user's are, and the size of that.
+/// Joined to rows it is shared by them, not copied.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct CandidatesByUser {
+    signature: Signature,
+}
+
+impl Default for CandidatesByUser {
+    fn default() -> Self {
+        Self {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+}
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        DocSection {
+            include: true,
+            label: "Graph Functions",
+            description: None,
+        },
+        "The candidates of all users as one value, for second_degree.",
+        "candidates_by_user(user_id, candidates)",
+    )
+    .with_argument("user_id", "A user, once (INT)")
+    .with_argument(
+        "candidates",
+        "Its own connections: LIST<STRUCT<id INT, weight BIGINT, standing INT>>",
+    )
+    .build()
+});
+
+fn words_type() -> DataType {
+    DataType::ListView(word_field())
+}
+
+fn word_field() -> FieldRef {
+    Arc::new(Field::new_list_field(DataType::Int64, true))
+}
+
+/// Refuses what is no value of [`CandidatesByUser`].
+pub(super) fn check_value(function: &str, given: &DataType) -> Result<DataType> {
+    match given {
+        DataType::ListView(item) if item.data_type() == &DataType::Int64 => Ok(given.clone()),
+        other => plan_err!("{function}: the candidates must come from {NAME}, they are {other}"),
+    }
+}
+
+impl AggregateUDFImpl for CandidatesByUser {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        check_count(NAME, given, 2)?;
+        let user_id = whole_number(NAME, "user_id", &given[0], DataType::Int32)?;
+        if let DataType::List(item) = &given[1]
+            && let DataType::Struct(fields) = item.data_type()
+            && fields.len() == CANDIDATE.len()
+            && fields
+                .iter()
+                .zip(CANDIDATE.iter())
+                .all(|(given, wanted)| given.data_type() == wanted.data_type())
+        {
+            return Ok(vec![user_id, given[1].clone()]);
+        }
+        plan_err!(
+            "{NAME}: the argument candidates must be a List of Struct(id Int32, weight Int64, standing Int32), not {}",
+            given[1]
+        )
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(words_type())
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let name = format_state_name(args.name, "words");
+        Ok(vec![Arc::new(Field::new(
+            name,
+            list_of(DataType::Int64),
+            true,
+        ))])
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Builder::default()))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}
+
+/// A candidate as ranking reads it: in one place, since lists lie anywhere in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Listed(pub(super) [i64; 2]);
+
+impl Listed {
+    pub(super) fn new(id: i32, standing: i32, weight: i64) -> Self {
+        Self([pair(id, standing), weight])
+    }
+
+    pub(super) fn id(&self) -> i32 {
+        (self.0[0] >> 32) as i32
+    }
+
+    /// Its reputation in millionths; below 0 see [`super::table::Standing`].
+    pub(super) fn standing(&self) -> i32 {
+        self.0[0] as i32
+    }
+
+    pub(super) fn weight(&self) -> i64 {
+        self.0[1]
+    }
+}
+
+/// Two numbers in the halves of one.
+fn pair(upper: i32, lower: i32) -> i64 {
+    i64::from(upper) << 32 | i64::from(lower.cast_unsigned())
+}
+
+/// Where a user's candidates are: the user and how many they are, and the place of the first. Zeros for nobody.
+type Entry = [i64; 2];
+
+fn user_of(entry: &Entry) -> i32 {
+    (entry[0] >> 32) as i32
+}
+
+/// The candidates, and the entries that follow them, of a value or a state.
+fn split(words: &[i64]) -> Option<(&[[i64; 2]], &[Entry])> {
+    let (&entries, words) = words.split_last()?;
+    let (pairs, []) = words.as_chunks::<2>() else {
+        return None;
+    };
+    pairs.split_at_checked(pairs.len().checked_sub(usize::try_from(entries).ok()?)?)
+}
+
+/// The first slot to look at is that of Knuth's multiplicative hashing (TAOCP 6.4), whose upper bits are the good ones.
+#[inline(always)]
+fn first_place(slots: usize, user_id: i32) -> usize {
+    let hash = user_id.cast_unsigned().wrapping_mul(0x9E37_79B1);
+    ((u64::from(hash) * slots as u64) >> 32) as usize
+}
+
+/// The value under construction.
+#[derive(Debug, Default)]
+struct Builder {
+    candidates: Vec<[i64; 2]>,
+    users: Vec<Entry>,
+}
+
+impl Builder {
+    fn add(
+        &mut self,
+        user_id: i32,
+        candidates: impl ExactSizeIterator<Item = [i64; 2]>,
+    ) -> Result<()> {
+        if user_id <= 0 {
+            return exec_err!("{NAME}: a user's id must be positive, not {user_id}");
+        }
+        let Ok(count) = i32::try_from(candidates.len()) else {
+            return exec_err!("{NAME}: user {user_id} has more than 2^31 candidates");
+        };
+        let first = self.candidates.len() as i64;
+        self.users.push([pair(user_id, count), first]);
+        self.candidates.extend(candidates);
+        Ok(())
+    }
+
+    /// Candidates, `entries`, and their number.
+    fn words(&self, entries: &[Entry]) -> Result<Int64Array> {
+        let words = 2 * (self.candidates.len() + entries.len()) + 1;
+        if i32::try_from(words).is_err() {
+            return exec_err!("{NAME}: more than 2^30 candidates in one value");
+        }
+        let mut all = Vec::with_capacity(words);
+        all.extend_from_slice(self.candidates.as_flattened());
+        all.extend_from_slice(entries.as_flattened());
+        all.push(entries.len() as i64);
+        Ok(Int64Array::from(all))
+    }
+
+    /// The entries in an open-addressing table of which at most half is taken.
+    fn slots(&self) -> Result<Vec<Entry>> {
+        let size = (2 * self.users.len()).next_power_of_two().max(2);
+        let mut slots = vec![[0; 2]; size];
+        for user in &self.users {
+            let mut place = first_place(size, user_of(user));
+            while slots[place] != [0; 2] {
+                if user_of(&slots[place]) == user_of(user) {
+                    return exec_err!("{NAME}: user {} occurs twice", user_of(user));
+                }
+                place = (place + 1) & (size - 1);
+            }
+            slots[place] = *user;
+        }
+        Ok(slots)
+    }
+}
+
+impl Accumulator for Builder {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let user_ids = numbers::<Int32Type>(values, 0, "user_id")?;
+        check_present(NAME, "user_id", user_ids, None)?;
+        let lists: &ListArray = lists(values, 1, "candidates")?;
+        let elements = structs(lists, "candidates")?;
+        let columns = elements.columns();
+        let ids = numbers::<Int32Type>(columns, 0, "candidates.id")?;
+        let weights = numbers::<Int64Type>(columns, 1, "candidates.weight")?;
+        let standings = numbers::<Int32Type>(columns, 2, "candidates.standing")?;
+        let offsets = lists.value_offsets();
+        for (row, &user_id) in user_ids.values().iter().enumerate() {
+            if lists.is_null(row) {
+                continue;
+            }
+            let range = offsets[row] as usize..offsets[row + 1] as usize;
+            let arrays: [&dyn Array; 4] = [elements, ids, weights, standings];
+            let missing = |array: &&dyn Array| {
+                array.null_count() > 0 && range.clone().any(|at| array.is_null(at))
+            };
+            if arrays.iter().any(missing) {
+                return exec_err!("{NAME}: a candidate's id, weight and standing must not be null");
+            }
+            let packed = ids.values()[range.clone()]
+                .iter()
+                .zip(&standings.values()[range.clone()])
+                .zip(&weights.values()[range])
+                .map(|((&id, &standing), &weight)| Listed::new(id, standing, weight).0);
+            self.add(user_id, packed)?;
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let states = lists(states, 0, "the state of candidates_by_user")?;
+        for state in states.iter().flatten() {
+            let words = numbers::<Int64Type>(std::slice::from_ref(&state), 0, "a state's words")?;
+            let parts = split(words.values());
+            let (candidates, users) =
+                parts.ok_or_else(|| exec_datafusion_err!("{NAME}: no state of it"))?;
+            let before = self.candidates.len() as i64;
+            self.candidates.extend_from_slice(candidates);
+            let moved = users.iter().map(|&[user, first]| [user, first + before]);
+            self.users.extend(moved);
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let words = self.words(&self.users)?;
+        let offsets = OffsetBuffer::from_lengths([words.len()]);
+        let state = list_array(offsets, Arc::new(words), None)?;
+        Ok(vec![ScalarValue::List(Arc::new(state))])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let words = self.words(&self.slots()?)?;
+        let sizes = vec![words.len() as i32];
+        let value = ListViewArray::try_new(
+            word_field(),
+            vec![0].into(),
+            sizes.into(),
+            Arc::new(words),
+            None,
+        )?;
+        Ok(ScalarValue::ListView(Arc::new(value)))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+            + self.candidates.capacity() * size_of::<[i64; 2]>()
+            + self.users.capacity() * size_of::<Entry>()
+    }
+}
+
+/// The lists of all users, as [`CandidatesByUser`] made them.
+#[derive(Clone, Copy)]
+pub(super) struct Candidates<'a> {
+    candidates: &'a [[i64; 2]],
+    slots: &'a [Entry],
+}
+
+impl<'a> Candidates<'a> {
+    /// Reads a value.
+    pub(super) fn read(words: &'a [i64]) -> Result<Self> {
+        match split(words) {
+            Some((candidates, slots)) if slots.len().is_power_of_two() => {
+                Ok(Self { candidates, slots })
+            }
+            _ => exec_err!("second_degree: the candidates must come from {NAME}"),
+        }
+    }
+
+    /// Asks for what tells where the user's list is to be brought into the caches.
+    pub(super) fn prefetch_place(&self, user_id: i32) {
+        let place = first_place(self.slots.len(), user_id);
+        prefetch(&self.slots[place..=place]);
+    }
+
+    /// The candidates of a user; none of somebody unknown.
+    pub(super) fn of(&self, user_id: i32) -> CandidateList<'a> {
+        let mut place = first_place(self.slots.len(), user_id);
+        loop {
+            let entry = &self.slots[place];
+            if *entry == [0; 2] || user_id <= 0 {
+                return CandidateList(&[]);
+            }
+            if user_of(entry) == user_id {
+                let (first, count) = (entry[1] as usize, entry[0] as u32 as usize);
+                return CandidateList(&self.candidates[first..first + count]);
+            }
+            place = (place + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+/// One list of candidates.
+#[derive(Clone, Copy)]
+pub(super) struct CandidateList<'a>(pub(super) &'a [[i64; 2]]);
+
+impl<'a> CandidateList<'a> {
+    /// Asks for it to be brought into the caches: ranking would wait for lists more than it computes.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.0);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The candidate at that place.
+    pub(super) fn get(&self, place: usize) -> Listed {
+        Listed(self.0[place])
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Listed> + 'a {
+        self.0.iter().map(|&words| Listed(words))
+    }
+}
