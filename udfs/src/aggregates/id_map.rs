@@ -126,15 +126,17 @@ fn place_of(slots: &[Slot], id: i32) -> usize {
     let mask = slots.len() - 1;
     let hash = id.cast_unsigned().wrapping_mul(0x9E37_79B1);
     let mut place = ((u64::from(hash) * slots.len() as u64) >> 32) as usize;
-    loop {
+    // A full table is none of ours; but any statement may bring one, and must end.
+    for _ in 0..mask {
         let slot = slots[place & mask];
         let differs = id_of(slot) ^ id;
         // Either is 0. As two conditions it would be two branches, and which one ends the search is as good as random.
         if slot.cast_unsigned().min(u64::from(differs.cast_unsigned())) == 0 {
-            return place & mask;
+            break;
         }
         place += 1;
     }
+    place & mask
 }
 
 /// The table under construction.
@@ -294,7 +296,7 @@ fn value(slots: &[Slot], id: i32) -> (i32, bool) {
         [] => (0, false),
         slots => {
             let found = slots[place_of(slots, id)];
-            (value_of(found), found != 0)
+            (value_of(found), found != 0 && id_of(found) == id)
         }
     }
 }

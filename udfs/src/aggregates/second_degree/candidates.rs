@@ -342,17 +342,20 @@ impl<'a> Candidates<'a> {
     /// The candidates of a user; none of somebody unknown.
     pub(super) fn of(&self, user_id: i32) -> CandidateList<'a> {
         let mut place = first_place(self.slots.len(), user_id);
-        loop {
+        // A full table, and one that points elsewhere, is none of ours; but any statement may bring one, and must end.
+        for _ in 0..self.slots.len() {
             let entry = &self.slots[place];
             if *entry == [0; 2] || user_id <= 0 {
-                return CandidateList(&[]);
+                break;
             }
             if user_of(entry) == user_id {
-                let (first, count) = (entry[1] as usize, entry[0] as u32 as usize);
-                return CandidateList(&self.candidates[first..first + count]);
+                let (first, count) = (usize::try_from(entry[1]), entry[0] as u32 as usize);
+                let rest = first.ok().and_then(|first| self.candidates.get(first..));
+                return CandidateList(rest.and_then(|rest| rest.get(..count)).unwrap_or_default());
             }
             place = (place + 1) & (self.slots.len() - 1);
         }
+        CandidateList(&[])
     }
 }
 

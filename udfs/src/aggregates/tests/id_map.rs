@@ -1,4 +1,4 @@
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
@@ -108,5 +108,26 @@ async fn bad_arguments_are_errors_that_name_them() {
             Err(error) => error,
         };
         assert!(error.to_string().contains(message), "{sql}: {error}");
+    }
+}
+
+/// Values that no aggregate made: what is in them is not found, and the statement ends.
+#[tokio::test]
+async fn made_up_values_are_searched_to_an_end() {
+    let context = session(1);
+    for numbers in ["1", "4294967297", "4294967297, 8589934593"] {
+        let sql = format!("SELECT mapped(arrow_cast(make_array({numbers}), 'ListView(Int64)'), 7)");
+        let found = asked(&context, &sql).await;
+        assert_eq!(found[0].column(0).null_count(), 1, "{numbers}");
+    }
+    // One entry for user 7, which tells of candidates that are not there.
+    for (count, first) in [(3, 0), (1, -1), (1, i64::MAX)] {
+        let entry = (7_i64 << 32) + count;
+        let sql = format!(
+            "SELECT second_degree(1, make_array(named_struct('id', 7::int)), NULL,
+                arrow_cast(make_array({entry}, {first}, 1), 'ListView(Int64)'), 20, 0)['tallies']['paths']"
+        );
+        let found = asked(&context, &sql).await;
+        assert_eq!(found[0].column(0).as_primitive::<Int64Type>().value(0), 0);
     }
 }
