@@ -6,6 +6,7 @@
 
 use memchr::memchr;
 
+use super::number::leading_digits;
 use super::quotes::Quotes;
 
 /// Levels of arrays and objects in each other.
@@ -18,7 +19,7 @@ pub(super) struct NotJson;
 type Result<T> = std::result::Result<T, NotJson>;
 
 /// A value, scanned and found valid.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
     pub(super) kind: Kind,
     /// Where it is in the text: the start, and above it the end. Two numbers in all are handed on in registers.
@@ -26,7 +27,7 @@ pub(super) struct Value {
 }
 
 /// What a value is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
     True,
@@ -50,6 +51,12 @@ impl Value {
         Self { kind, span }
     }
 
+    /// The position of its first byte.
+    #[inline]
+    pub(super) fn start(self) -> usize {
+        self.span as u32 as usize
+    }
+
     /// The position after it.
     #[inline]
     pub(super) fn end(self) -> usize {
@@ -59,7 +66,7 @@ impl Value {
     /// What it is written as in the text that it was scanned in; a string without its quotes.
     #[inline(always)]
     pub(super) fn raw(self, text: &str) -> &str {
-        let (start, end) = (self.span as u32 as usize, self.end());
+        let (start, end) = (self.start(), self.end());
         let quote = usize::from(matches!(self.kind, Kind::String | Kind::EscapedString));
         text.get(start + quote..end - quote).unwrap_or_default()
     }
@@ -169,6 +176,12 @@ impl<'a> Scanner<'a> {
         name.decode(self.text, buffer)
     }
 
+    /// The bytes from a position on.
+    #[inline(always)]
+    pub(super) fn rest(&self, at: usize) -> &'a [u8] {
+        self.text.as_bytes().get(at..).unwrap_or_default()
+    }
+
     /// The byte at a position; zero at the end.
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
@@ -196,6 +209,34 @@ impl<'a> Scanner<'a> {
             b'{' => Ok(Value::between(Kind::Object, at, self.pass_over(at)?)),
             b'[' => Ok(Value::between(Kind::Array, at, self.pass_over(at)?)),
             _ => Err(NotJson),
+        }
+    }
+
+    /// Scans a number or a string.
+    #[inline(always)]
+    pub(super) fn number_or_string(&self, at: usize) -> Result<Value> {
+        match self.byte(at) {
+            b'"' => self.string(at),
+            _ => self.number(at),
+        }
+    }
+
+    /// The next number, or string that is no name, in a text that was found to be JSON.
+    pub(super) fn next_number_or_string(&self, mut at: usize) -> Option<Value> {
+        loop {
+            match self.byte(at) {
+                b'"' => {
+                    let string = self.string(at).ok()?;
+                    at = string.end();
+                    if self.peek(at).1 != b':' {
+                        return Some(string);
+                    }
+                }
+                b'-' | b'0'..=b'9' => return self.number(at).ok(),
+                // What is zero in JSON is its end.
+                0 => return None,
+                _ => at += 1,
+            }
         }
     }
 
@@ -304,6 +345,10 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     fn digits(&self, start: usize) -> Result<usize> {
         let mut at = start;
+        // Most are fewer than eight, and need no loop.
+        if let Some(bytes) = self.rest(at).first_chunk() {
+            at += leading_digits(*bytes);
+        }
         while self.byte(at).is_ascii_digit() {
             at += 1;
         }

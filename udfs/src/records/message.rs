@@ -1,8 +1,9 @@
 use super::Reason;
 use super::csv::without_line_end;
 use super::json::{Kind, NotJson, Scanner, Value};
-use super::number::{parse_i64, parse_user_id, user_id};
+use super::number::{i64_in, parse_i64, parse_user_id, user_id};
 use super::quotes::Quotes;
+use super::shapes::Shapes;
 use super::timestamp::needed_timestamp;
 
 /// A message, as far as it is needed.
@@ -29,6 +30,7 @@ pub struct MessageParser {
     created_at: String,
     link_description: String,
     quotes: Quotes,
+    shapes: Shapes,
 }
 
 impl MessageParser {
@@ -58,31 +60,42 @@ impl MessageParser {
         if u32::try_from(text.len()).is_err() {
             return Err(Reason::TooLong);
         }
+        let scanner = Scanner::new(text, &self.quotes);
         let mut members = Members::default();
-        members.scan(text, &self.quotes)?;
-        let id = integer(text, members.id)?;
-        let user = match members.user_id {
+        let known = self.shapes.read(&scanner, &mut members);
+        let recommended = match known {
+            Some(recommended) => recommended,
+            None => {
+                members = Members::default();
+                scan(&scanner, &mut members)?;
+                members[RECOMMENDED].is_some_and(|value| value.kind == Kind::True)
+            }
+        };
+        let id = integer(text, members[ID])?;
+        let user = match members[USER_ID] {
             None
             | Some(Value {
                 kind: Kind::Null, ..
-            }) => integer(text, members.nested_user_id)?,
+            }) => integer(text, members[NESTED_USER_ID])?,
             given => integer(text, given)?,
         };
         let user_id = user_id(user)?;
         let created_at = needed_timestamp(
-            string(members.created_at)?
+            string(members[CREATED_AT])?
                 .decode(text, &mut self.created_at)
                 .as_bytes(),
         )?;
+        let body = string(members[BODY])?;
+        if known.is_none() {
+            self.shapes.learn(&scanner, &members, recommended);
+        }
         Ok(Message {
             id,
             user_id,
             created_at,
-            recommended: members
-                .recommended
-                .is_some_and(|value| value.kind == Kind::True),
-            body: string(members.body)?.decode(text, &mut self.body),
-            link_description: match string(members.link_description) {
+            recommended,
+            body: body.decode(text, &mut self.body),
+            link_description: match string(members[LINK_DESCRIPTION]) {
                 Ok(description) => description.decode(text, &mut self.link_description),
                 Err(_) => "",
             },
@@ -90,53 +103,53 @@ impl MessageParser {
     }
 }
 
-/// The values of a message's members that are looked at.
-#[derive(Default)]
-struct Members {
-    id: Option<Value>,
-    user_id: Option<Value>,
-    nested_user_id: Option<Value>,
-    created_at: Option<Value>,
-    recommended: Option<Value>,
-    body: Option<Value>,
-    link_description: Option<Value>,
+/// The values of a message's members that are looked at, each at its place; at the last place is none of them.
+type Members = [Option<Value>; 8];
+
+const ID: usize = 0;
+const USER_ID: usize = 1;
+const NESTED_USER_ID: usize = 2;
+const CREATED_AT: usize = 3;
+const RECOMMENDED: usize = 4;
+const BODY: usize = 5;
+const LINK_DESCRIPTION: usize = 6;
+
+/// Reads them from a line.
+fn scan(scanner: &Scanner<'_>, members: &mut Members) -> Result<(), Reason> {
+    let is_object = scanner.peek(0).1 == b'{';
+    let scanned = match is_object {
+        true => scanner.object(0, |scanner, name, at| read(scanner, name, at, members)),
+        false => scanner.pass_over(0),
+    };
+    scanned
+        .and_then(|at| scanner.end(at))
+        .map_err(|NotJson| Reason::NotJson)?;
+    match is_object {
+        true => Ok(()),
+        false => Err(Reason::WrongType),
+    }
 }
 
-impl Members {
-    /// Reads them from a line's text; in place, since a copy would wait for what was just written.
-    #[inline]
-    fn scan(&mut self, text: &str, quotes: &Quotes) -> Result<(), Reason> {
-        let scanner = Scanner::new(text, quotes);
-        let is_object = scanner.peek(0).1 == b'{';
-        let scanned = match is_object {
-            true => scanner.object(0, |scanner, name, at| self.read(scanner, name, at)),
-            false => scanner.pass_over(0),
-        };
-        scanned
-            .and_then(|at| scanner.end(at))
-            .map_err(|NotJson| Reason::NotJson)?;
-        match is_object {
-            true => Ok(()),
-            false => Err(Reason::WrongType),
-        }
-    }
-
-    #[inline(always)]
-    fn read(&mut self, scanner: &Scanner<'_>, name: Value, at: usize) -> Result<usize, NotJson> {
-        let member = match scanner.name(name, &mut String::new()) {
-            "id" => &mut self.id,
-            "user_id" => &mut self.user_id,
-            "created_at" => &mut self.created_at,
-            "recommended" => &mut self.recommended,
-            "body" => &mut self.body,
-            "user" => return member(scanner, at, "id", &mut self.nested_user_id),
-            "links" => return first_description(scanner, at, &mut self.link_description),
-            _ => return scanner.pass_over(at),
-        };
-        let value = scanner.value(at)?;
-        *member = Some(value);
-        Ok(value.end())
-    }
+#[inline(always)]
+fn read(
+    scanner: &Scanner<'_>,
+    name: Value,
+    at: usize,
+    members: &mut Members,
+) -> Result<usize, NotJson> {
+    let index = match scanner.name(name, &mut String::new()) {
+        "id" => ID,
+        "user_id" => USER_ID,
+        "created_at" => CREATED_AT,
+        "recommended" => RECOMMENDED,
+        "body" => BODY,
+        "user" => return member(scanner, at, "id", &mut members[NESTED_USER_ID]),
+        "links" => return first_description(scanner, at, &mut members[LINK_DESCRIPTION]),
+        _ => return scanner.pass_over(at),
+    };
+    let value = scanner.value(at)?;
+    members[index] = Some(value);
+    Ok(value.end())
 }
 
 /// Scans a value and finds the member of that name, if the value is an object that has one.
@@ -180,7 +193,7 @@ fn integer(text: &str, value: Option<Value>) -> Result<i64, Reason> {
     let value = value.ok_or(Reason::MissingField)?;
     match value.kind {
         Kind::Null => Err(Reason::MissingField),
-        Kind::Integer => parse_i64(value.raw(text).as_bytes()),
+        Kind::Integer => i64_in(text.as_bytes(), value.start(), value.end()),
         _ => Err(Reason::WrongType),
     }
 }

@@ -209,6 +209,76 @@ fn values_that_come_again_are_checked_again() {
 }
 
 #[test]
+fn lines_are_read_alike_whatever_was_read_before() {
+    let mut lines: Vec<String> = [
+        "",
+        " ",
+        r#""recommended":true"#,
+        r#""recommended":false"#,
+        r#""recommended":"true""#,
+        r#""recommended":true,"recommended":1"#,
+        r#""id":8"#,
+        r#""id":"8""#,
+        r#""id":null"#,
+        r#""id":[8]"#,
+        r#""id":08"#,
+        r#""id":8.0"#,
+        r#""user_id":null"#,
+        r#""user_id":4"#,
+        r#""user_id":"4""#,
+        r#""user_id":null,"user":{"id":5}"#,
+        r#""user_id":null,"user":{"id":5,"id":6}"#,
+        r#""user_id":null,"user":{"id":5,"id":null}"#,
+        r#""user_id":null,"user":{"id":5},"user":{}"#,
+        r#""user":{"id":5}"#,
+        r#""user":{"id":"5"}"#,
+        r#""b\u006fdy":"other""#,
+        r#""body":5"#,
+        r#""body":"\n\u00e9""#,
+        r#""links":[]"#,
+        r#""links":[{"description":"d"}]"#,
+        r#""links":[{"description":5}]"#,
+        r#""links":[{"description":null}]"#,
+        r#""links":[{"description":"c","description":"d"}]"#,
+        r#""links":[{"description":"c"}],"links":[{"description":"d"}]"#,
+        r#""links":[{"description":"c"}],"links":[{"title":"d"}]"#,
+        r#""links":[{"description":"c"}],"links":["d"]"#,
+        r#""links":["c"]"#,
+        r#""x":1"#,
+        r#""x":1.5"#,
+        r#""x":-"#,
+        r#""x":"1""#,
+        r#""x":true"#,
+        r#""x":[1]"#,
+        r#""x":[1,2]"#,
+        r#""x":{"id":1}"#,
+    ]
+    .map(with)
+    .to_vec();
+    lines.extend([
+        format!("{} ", with("")),
+        with(r#""x":1"#).replace(':', ": "),
+        with("").replace("\"user_id\":3", "\"user\":{\"id\":3}"),
+        with("").replace("\"id\":7,", ""),
+        with("").replace("Hi", "H\u{1}i"),
+        with("").replace("Hi", "H\u{e9}"),
+    ]);
+    let mut after_all = MessageParser::new();
+    for before in &lines {
+        let _ = after_all.parse(before.as_bytes());
+        let mut after_one = MessageParser::new();
+        for line in &lines {
+            let mut fresh = MessageParser::new();
+            let expected = fresh.parse(line.as_bytes());
+            assert_eq!(after_all.parse(line.as_bytes()), expected, "{line}");
+            let _ = after_one.parse(before.as_bytes());
+            let read = after_one.parse(line.as_bytes());
+            assert_eq!(read, expected, "{line} after {before}");
+        }
+    }
+}
+
+#[test]
 fn gives_the_first_reason() {
     for (members, reason) in [
         (r#""id":null"#, Reason::MissingField),

@@ -15,6 +15,7 @@ mod message;
 mod number;
 mod quotes;
 mod reason;
+mod shapes;
 mod timestamp;
 mod user;
 

@@ -29,6 +29,20 @@ pub(super) fn parse_i64(text: &[u8]) -> Result<i64, Reason> {
     }
 }
 
+/// The 64-bit integer that the bytes of a text from `start` on and before `end` write.
+#[inline(always)]
+pub(super) fn i64_in(text: &[u8], start: usize, end: usize) -> Result<i64, Reason> {
+    // Without a loop, whose end is hard to foresee: the bytes before a short number are read along and cleared.
+    if let length @ 1..=8 = end.wrapping_sub(start)
+        && let Some(bytes) = text.get(..end).and_then(|text| text.last_chunk())
+        && let before = 64 - 8 * length
+        && let Some(value) = all_digits((u64::from_le_bytes(*bytes) ^ ZEROS) >> before << before)
+    {
+        return Ok(value as i64);
+    }
+    parse_i64(text.get(start..end).unwrap_or_default())
+}
+
 /// The number that the bytes of a block from `start` on and before `end` write: 1 to 16 digits alone.
 #[inline(always)]
 pub(super) fn number_in(block: &[u8; BLOCK], start: usize, end: usize) -> Option<u64> {
@@ -42,22 +56,38 @@ pub(super) fn number_in(block: &[u8; BLOCK], start: usize, end: usize) -> Option
     }
 }
 
-/// All digits at once: neighbours make pairs, pairs make fours, fours the number.
 #[inline(always)]
 fn up_to_8_digits(block: &[u8; BLOCK], start: usize, length: usize) -> Option<u64> {
-    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
-    const HIGHEST_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    // Carries what is above 9 to the byte's highest bit.
-    const CARRY: u64 = u64::from_le_bytes([0x7F - 9; 8]);
     let bytes = block.get(start..)?.first_chunk()?;
     // What follows the digits is shifted out, zeros come before them.
-    let digits = (u64::from_le_bytes(*bytes) ^ ZEROS) << (64 - 8 * length);
-    if (digits | digits.wrapping_add(CARRY)) & HIGHEST_BITS != 0 {
+    all_digits((u64::from_le_bytes(*bytes) ^ ZEROS) << (64 - 8 * length))
+}
+
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// The bytes' highest bits, where bytes less [`ZEROS`] are no digits. What follows the first such byte may be wrong.
+#[inline(always)]
+fn no_digits(bytes: u64) -> u64 {
+    // Carries what is above 9 to the byte's highest bit.
+    const CARRY: u64 = u64::from_le_bytes([0x7F - 9; 8]);
+    (bytes | bytes.wrapping_add(CARRY)) & u64::from_le_bytes([0x80; 8])
+}
+
+/// All digits at once: neighbours make pairs, pairs make fours, fours the number.
+#[inline(always)]
+fn all_digits(digits: u64) -> Option<u64> {
+    if no_digits(digits) != 0 {
         return None;
     }
     let pairs = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
     Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
+}
+
+/// How many digits the bytes begin with.
+#[inline(always)]
+pub(super) fn leading_digits(bytes: [u8; 8]) -> usize {
+    no_digits(u64::from_le_bytes(bytes) ^ ZEROS).trailing_zeros() as usize / 8
 }
 
 /// The value of some digits; saturates, which is out of range for every caller.
@@ -153,11 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn leading_digits_are_counted() {
+        for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for count in 0..8 {
+                for after in [b'0', b'9', byte] {
+                    let mut bytes = *b"90817263";
+                    bytes[count..].fill(after);
+                    bytes[count] = byte;
+                    assert_eq!(leading_digits(bytes), count, "{bytes:?}");
+                }
+            }
+        }
+        assert_eq!(leading_digits(*b"12345678"), 8);
+    }
+
+    #[test]
     fn integers() {
         for (text, expected) in [
             ("0", Ok(0)),
             ("-0", Ok(0)),
             ("-12", Ok(-12)),
+            ("907", Ok(907)),
+            ("00012345", Ok(12_345)),
+            ("87654321", Ok(87_654_321)),
+            ("123456789", Ok(123_456_789)),
             ("9223372036854775807", Ok(i64::MAX)),
             ("-9223372036854775808", Ok(i64::MIN)),
             ("9223372036854775808", Err(Reason::OutOfRange)),
@@ -169,8 +218,16 @@ mod tests {
             ("--1", Err(Reason::NotANumber)),
             ("+1", Err(Reason::NotANumber)),
             ("1-", Err(Reason::NotANumber)),
+            ("1/2", Err(Reason::NotANumber)),
+            ("1:2", Err(Reason::NotANumber)),
+            ("\u{e9}", Err(Reason::NotANumber)),
         ] {
             assert_eq!(parse_i64(text.as_bytes()), expected, "{text:?}");
+            for before in ["", "1", "\"id\":", "123456789"] {
+                let line = format!("{before}{text}9");
+                let (start, end) = (before.len(), line.len() - 1);
+                assert_eq!(i64_in(line.as_bytes(), start, end), expected, "{line:?}");
+            }
         }
     }
 }

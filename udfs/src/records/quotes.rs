@@ -8,7 +8,7 @@ pub(super) const BLOCK: usize = 64;
 /// The quotes of a line that no backslash escapes, as bits, and what else was seen on the way.
 #[derive(Debug, Default)]
 pub(super) struct Quotes {
-    /// A mask for each block of 64 bytes.
+    /// A mask for each block of 64 bytes, and an empty one.
     masks: Vec<u64>,
     /// Whether any byte is a backslash.
     pub(super) backslashes: bool,
@@ -54,6 +54,7 @@ impl Quotes {
             controls |= masks.controls;
             high |= masks.high;
         }
+        self.masks.push(0);
         self.backslashes = backslashes != 0;
         self.controls = controls != 0;
         self.ascii = high == 0;
@@ -62,8 +63,10 @@ impl Quotes {
     /// The first quote at a position or after it.
     #[inline(always)]
     pub(super) fn next(&self, at: usize) -> Option<usize> {
-        let mut block = at / BLOCK;
-        let left = self.masks.get(block)? >> (at % BLOCK);
+        // The 64 bytes from there on, from two masks: whether they cross a block's end is hard to foresee.
+        let (mut block, shift) = (at / BLOCK, at % BLOCK);
+        let [first, second] = *self.masks.get(block..)?.first_chunk()?;
+        let left = first >> shift | second << 1 << (BLOCK - 1 - shift);
         if left != 0 {
             return Some(at + left.trailing_zeros() as usize);
         }
