@@ -1,8 +1,10 @@
 //! A file's bytes as a stream of chunks, decompressed.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -12,8 +14,10 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
-/// Read at a time: large enough to make requests cheap, small enough to keep many scans in memory.
+/// Asked for at a time: large enough to make requests cheap, small enough to keep many scans in memory.
 const CHUNK: u64 = 4 << 20;
+/// Read at a time of a local file: what is parsed next is in the caches still, and many scans take little memory.
+const LOCAL_CHUNK: u64 = 1 << 20;
 /// Read at a time past the end of a range, where only the rest of one record is wanted.
 const TAIL_CHUNK: u64 = 64 << 10;
 /// Requests under way at once, so that parsing does not wait for the store.
@@ -55,35 +59,67 @@ pub(crate) fn read(
     futures::stream::iter(pieces(range, size))
         .map(move |piece| {
             let (store, location) = (Arc::clone(&store), location.clone());
-            let pool = pool.clone();
             let options = GetOptions {
                 range: Some(piece.into()),
                 if_match: version.clone(),
                 ..GetOptions::default()
             };
-            async move {
-                let found = store.get_opts(&location, options).await?;
-                content(found, pool).await
-            }
+            async move { parts(store.get_opts(&location, options).await?).await }
+        })
+        .buffered(READ_AHEAD)
+        .flat_map(|parts| match parts {
+            Ok(parts) => futures::stream::iter(parts).map(Ok).boxed(),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        })
+        .map(move |part| {
+            let pool = pool.clone();
+            async move { part?.bytes(pool).await }
         })
         .buffered(READ_AHEAD)
         .boxed()
 }
 
-/// The bytes of a store's answer; those of a local file in memory of the pool.
-async fn content(found: GetResult, pool: Pool) -> Result<Bytes> {
-    let range = found.range.clone();
+/// A part of a store's answer.
+enum Part {
+    Here(Bytes),
+    /// A range of a local file.
+    Local(Arc<File>, Range<u64>, Arc<PathBuf>),
+}
+
+/// The parts of a store's answer.
+async fn parts(found: GetResult) -> Result<Vec<Part>> {
     match found.payload {
         GetResultPayload::File(file, path) => {
-            let read = move || {
-                pool.read(file, range).map_err(|error| {
-                    DataFusionError::External(format!("{}: {error}", path.display()).into())
-                })
+            let (file, path) = (Arc::new(file), Arc::new(path));
+            let end = found.range.end;
+            let starts = found.range.step_by(LOCAL_CHUNK as usize);
+            let part = |start: u64| {
+                let range = start..end.min(start + LOCAL_CHUNK);
+                Part::Local(Arc::clone(&file), range, Arc::clone(&path))
             };
-            let done = tokio::task::spawn_blocking(read).await;
-            done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+            Ok(starts.map(part).collect())
         }
-        GetResultPayload::Stream(_) => Ok(found.bytes().await?),
+        payload => {
+            let found = GetResult { payload, ..found };
+            Ok(vec![Part::Here(found.bytes().await?)])
+        }
+    }
+}
+
+impl Part {
+    /// Its bytes; those of a local file in memory of the pool.
+    async fn bytes(self, pool: Pool) -> Result<Bytes> {
+        let (file, range, path) = match self {
+            Part::Here(bytes) => return Ok(bytes),
+            Part::Local(file, range, path) => (file, range, path),
+        };
+        let read = move || {
+            pool.read(&file, range).map_err(|error| {
+                DataFusionError::External(format!("{}: {error}", path.display()).into())
+            })
+        };
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
     }
 }
 
@@ -92,33 +128,39 @@ async fn content(found: GetResult, pool: Pool) -> Result<Bytes> {
 struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Pool {
-    fn read(self, mut file: File, range: Range<u64>) -> std::io::Result<Bytes> {
+    fn read(self, file: &File, range: Range<u64>) -> std::io::Result<Bytes> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut bytes = free.unwrap_or_default();
-        bytes.clear();
-        let length = range.end - range.start;
-        bytes.reserve_exact(length as usize);
-        file.seek(SeekFrom::Start(range.start))?;
-        let read = file.take(length).read_to_end(&mut bytes)?;
-        if read as u64 != length {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was read",
-            ));
+        let length = (range.end - range.start) as usize;
+        if bytes.len() < length {
+            bytes.resize(length, 0);
         }
-        Ok(Bytes::from_owner(Lent { bytes, pool: self }))
+        let read = file.read_exact_at(&mut bytes[..length], range.start);
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                std::io::Error::new(error.kind(), "the file became shorter while it was read")
+            }
+            _ => error,
+        })?;
+        Ok(Bytes::from_owner(Lent {
+            bytes,
+            length,
+            pool: self,
+        }))
     }
 }
 
 /// Memory that goes back to its pool.
 struct Lent {
     bytes: Vec<u8>,
+    /// How much of it was read.
+    length: usize,
     pool: Pool,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.length]
     }
 }
 
