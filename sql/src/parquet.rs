@@ -7,6 +7,7 @@ use datafusion::parquet::basic::{Compression, Encoding, Type as PhysicalType, Zs
 use datafusion::parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
 };
+use datafusion::parquet::schema::types::ColumnPath;
 
 /// Rows of a row group: what is held in memory, and the least that a reader's thread takes.
 pub const ROW_GROUP_ROWS: usize = 256 * 1024;
@@ -18,11 +19,15 @@ pub const CREATED_BY: &str = "graph-recs version 2";
 /// # Errors
 /// A schema that Parquet has no types for.
 pub fn published(schema: &Schema) -> Result<WriterProperties> {
-    let properties = layout()
+    let mut properties = layout()
         // Every reader of Delta tables has zstd; at this level writing costs little more than lz4.
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        // Page statistics are the page index.
-        .set_statistics_enabled(EnabledStatistics::Page);
+        .set_statistics_enabled(EnabledStatistics::None);
+    // Page statistics are the page index. Rows are sorted by the first column; of the others every page has the same.
+    if let Some(key) = schema.fields().first() {
+        let key = ColumnPath::from(key.name().as_str());
+        properties = properties.set_column_statistics_enabled(key, EnabledStatistics::Page);
+    }
     Ok(packed(properties, schema)?.build())
 }
 

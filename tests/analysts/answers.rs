@@ -19,7 +19,7 @@ fn psql_shows_the_catalog_with_descriptions() {
         ("\\dv+", &["drift", "How far the run moved"]),
         (
             "\\d recommendations",
-            &["score", "numeric(20,8)", "not null"],
+            &["score", "numeric(18,8)", "not null"],
         ),
         (
             "\\d+ recommendations",

@@ -104,7 +104,7 @@ def with_sqlalchemy():
     table = everything.tables["graph_recs.recommendations"]
     columns = {column.name: (str(column.type), column.nullable) for column in table.columns}
     integer = ("INTEGER", False)
-    wanted = {"user_id": integer, "rec_id": integer, "rank": integer, "score": ("NUMERIC(20, 8)", False)}
+    wanted = {"user_id": integer, "rec_id": integer, "rank": integer, "score": ("NUMERIC(18, 8)", False)}
     assert columns == wanted and all(column.comment for column in table.columns), columns
     with engine.connect() as connection:
         best = sa.select(table.c.user_id, sa.func.max(table.c.score)).where(table.c.rank <= 3).group_by(table.c.user_id)
@@ -135,7 +135,7 @@ def with_adbc_flight():
         with connection.cursor() as cursor:
             cursor.execute(QUERY)
             table = cursor.fetch_arrow_table()
-            assert table.schema.field("score").type == pa.decimal128(20, 8), table.schema
+            assert table.schema.field("score").type == pa.decimal128(18, 8), table.schema
             cursor.execute("SELECT count(*) AS n FROM recommendations WHERE user_id = $1", (table["user_id"][0].as_py(),))
             assert cursor.fetchone()[0] >= 1
             for refused in ("DROP TABLE recommendations", "SELECT * FROM raw.messages", "SELECT nothing"):

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 INT = pa.int32()
-WEIGHT = pa.decimal128(18, 8)
+DECIMAL = pa.decimal128(18, 8)
 TABLES = {
-    "closest_connections": [("user_id", INT), ("closest_connection", INT), ("weight", WEIGHT), ("rank", INT)],
+    "closest_connections": [("user_id", INT), ("closest_connection", INT), ("weight", DECIMAL), ("rank", INT)],
     "reputation_scores": [("user_id", INT), ("pred", pa.float64()), ("weeks", INT)],
-    "recommendations": [("user_id", INT), ("rec_id", INT), ("rank", INT), ("score", pa.decimal128(20, 8))],
-    "rec_reasons": [("user_id", INT), ("rec_id", INT), ("reason_id", INT), ("weight", WEIGHT)],
+    "recommendations": [("user_id", INT), ("rec_id", INT), ("rank", INT), ("score", DECIMAL)],
+    "rec_reasons": [("user_id", INT), ("rec_id", INT), ("reason_id", INT), ("weight", DECIMAL)],
 }
-POLARS = {INT: pl.Int32(), pa.float64(): pl.Float64(), WEIGHT: pl.Decimal(18, 8), pa.decimal128(20, 8): pl.Decimal(20, 8)}
+POLARS = {INT: pl.Int32(), pa.float64(): pl.Float64(), DECIMAL: pl.Decimal(18, 8)}
 
 
 def current_run(warehouse: Path) -> dict:

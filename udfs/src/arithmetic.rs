@@ -18,9 +18,10 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// Places after the point of weights and scores.
 const SCALE: i8 = 8;
 const UNIT: u64 = 100_000_000;
-/// Digits of weights, and of scores.
+/// Digits of weights and scores: as many as 64 bits hold, which is how Parquet keeps such decimals.
 const PRECISION: u8 = 18;
-const WIDE_PRECISION: u8 = 20;
+/// The greatest quotient, in units of the last place.
+const MOST: u128 = 10u128.pow(PRECISION as u32) - 1;
 
 /// `week_of(seconds, anchor_day) -> BIGINT`: the week `k` whose days are `7(k-1)+1 … 7k` after the anchor.
 ///
@@ -126,8 +127,8 @@ impl ScalarUDFImpl for Pair {
 
 /// `ratio(numerator, denominator)`: the quotient of two integers, rounded half away from zero.
 ///
-/// The denominator is a positive BIGINT. A BIGINT as numerator gives DECIMAL(18, 8), a DECIMAL(p, 0) gives DECIMAL(20, 8);
-/// what doesn't fit is an error.
+/// The denominator is a positive BIGINT, the numerator a BIGINT or a DECIMAL(p, 0). Gives DECIMAL(18, 8); what doesn't fit is
+/// an error.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Ratio {
     signature: Signature,
@@ -157,43 +158,35 @@ impl ScalarUDFImpl for Ratio {
         &self.signature
     }
 
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        let wide = matches!(given.first(), Some(DataType::Decimal128(..)));
-        let precision = if wide { WIDE_PRECISION } else { PRECISION };
-        Ok(DataType::Decimal128(precision, SCALE))
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Decimal128(PRECISION, SCALE))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let precision = match args.return_type() {
-            DataType::Decimal128(precision, _) => *precision,
-            other => return exec_err!("ratio: {other} is no decimal"),
-        };
         let [numerators, denominators] = take_args(&args)?;
         let denominators = cast(&denominators, &DataType::Int64)?;
         let denominators = denominators.as_primitive::<Int64Type>();
         let quotients = match numerators.as_primitive_opt::<Int64Type>() {
-            Some(numerators) => quotients(numerators, denominators, precision),
+            Some(numerators) => quotients(numerators, denominators),
             None => {
                 let numerators = cast(&numerators, &DataType::Decimal128(38, 0))?;
                 let numerators = numerators.as_primitive::<Decimal128Type>();
-                quotients(numerators, denominators, precision)
+                quotients(numerators, denominators)
             }
         }?;
-        let quotients = quotients.with_data_type(DataType::Decimal128(precision, SCALE));
+        let quotients = quotients.with_precision_and_scale(PRECISION, SCALE)?;
         Ok(ColumnarValue::Array(Arc::new(quotients)))
     }
 }
 
-/// Quotients in units of the last place, of `precision` digits at most.
+/// Quotients in units of the last place.
 fn quotients<T: ArrowPrimitiveType>(
     numerators: &PrimitiveArray<T>,
     denominators: &Int64Array,
-    precision: u8,
 ) -> Result<Decimal128Array>
 where
     i128: From<T::Native>,
 {
-    let most = 10u128.pow(u32::from(precision)) - 1;
     let nulls = NullBuffer::union(numerators.nulls(), denominators.nulls());
     // Nearly always one denominator for all.
     let mut by: Option<(i64, Denominator)> = None;
@@ -209,9 +202,9 @@ where
             _ => &by.insert((denominator, Denominator::new(denominator)?)).1,
         };
         let numerator = i128::from(numerator);
-        let Some(quotient) = by.divide(numerator, most) else {
+        let Some(quotient) = by.divide(numerator) else {
             return exec_err!(
-                "ratio: {numerator} / {denominator} does not fit {precision} digits, {SCALE} of them after the point"
+                "ratio: {numerator} / {denominator} does not fit {PRECISION} digits, {SCALE} of them after the point"
             );
         };
         quotients.push(quotient);
@@ -246,8 +239,8 @@ impl Denominator {
         })
     }
 
-    /// The quotient in units of the last place; nothing when it is more than `most` of them.
-    fn divide(&self, numerator: i128, most: u128) -> Option<i128> {
+    /// The quotient in units of the last place; nothing when it is more than [`MOST`] of them.
+    fn divide(&self, numerator: i128) -> Option<i128> {
         let (size, below) = (numerator.unsigned_abs(), 2 * self.divide);
         // Multiplying by the reciprocal is several times as fast as dividing 64 bits, and that as dividing 128.
         let small = u64::try_from(size)
@@ -265,7 +258,7 @@ impl Denominator {
                 doubled.checked_add(u128::from(self.divide))? / u128::from(below)
             }
         };
-        (rounded <= most).then_some(rounded as i128 * numerator.signum())
+        (rounded <= MOST).then_some(rounded as i128 * numerator.signum())
     }
 }
 
@@ -284,7 +277,7 @@ mod tests {
     use super::*;
 
     fn quotient(numerator: i128, denominator: i64) -> Result<Option<i128>> {
-        Ok(Denominator::new(denominator)?.divide(numerator, 10u128.pow(20) - 1))
+        Ok(Denominator::new(denominator)?.divide(numerator))
     }
 
     #[test]
@@ -300,9 +293,9 @@ mod tests {
         assert_eq!(quotient(i128::MAX, 1).unwrap(), None);
         assert_eq!(quotient(i128::MIN, 1).unwrap(), None);
         assert_eq!(
-            quotient(1_000_000_000_000, 1).unwrap(),
+            quotient(10_000_000_000, 1).unwrap(),
             None,
-            "thirteen digits before the point"
+            "eleven digits before the point"
         );
     }
 
@@ -313,7 +306,7 @@ mod tests {
                 let (doubled, by) = (2 * numerator * 100_000_000, i128::from(denominator));
                 let expected = (doubled + by) / (2 * by);
                 let found = quotient(numerator, denominator).unwrap();
-                let fits = expected < 10i128.pow(20);
+                let fits = expected < 10i128.pow(18);
                 assert_eq!(
                     found,
                     fits.then_some(expected),

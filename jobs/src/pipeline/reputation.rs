@@ -6,6 +6,7 @@ use std::fmt::Write;
 use anyhow::{Result, bail};
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int32Type;
+use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 use graph_recs_sql::session;
 use graph_recs_sql::tee::tee;
@@ -109,13 +110,24 @@ impl Run {
     }
 
     /// The reputations of a file, as the model would have given them.
-    pub(super) async fn given_reputations(&self) -> Result<DataFile> {
+    async fn given(&self) -> Result<DataFrame> {
         let Some(given) = &self.job.given_scores else {
             bail!("no scores are given");
         };
         given.register(&self.context).await?;
         let parameters = self.job.options.parameters.values();
-        let reputations = session::query(&self.context, "given_reputations", &parameters).await?;
+        Ok(session::query(&self.context, "given_reputations", &parameters).await?)
+    }
+
+    /// The reputations of a file as a piece that a cluster goes on with.
+    pub(super) async fn given_piece(&self) -> Result<DataFile> {
+        let reputations = self.given().await?;
+        self.work.write_piece("user_reputations", reputations).await
+    }
+
+    /// The reputations of a file as the table that the next step reads.
+    async fn given_reputations(&self) -> Result<DataFile> {
+        let reputations = self.given().await?;
         let file = self
             .work
             .write_table("user_reputations", reputations)

@@ -208,7 +208,7 @@ impl Run {
                 Step::ClosestConnections => cluster.closest_connections(&self.job).await,
                 Step::ReputationScores if self.job.given_scores.is_some() => {
                     let mut record = StepRecord::default();
-                    let given = self.given_reputations().await?;
+                    let given = self.given_piece().await?;
                     cluster.given_scores(&given, &mut record).await?;
                     Ok(record)
                 }

@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::listing::ListingOptions;
 use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext, col};
+use datafusion::prelude::{DataFrame, SessionContext, col};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::Serialize;
@@ -44,13 +46,21 @@ impl WorkFolder {
     /// Writes an intermediate table, in the order of the frame's rows.
     pub async fn write_table(&self, name: &str, frame: DataFrame) -> Result<DataFile> {
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        let path = self.path(&format!("{name}.parquet"))?;
+        let path = self.path(&format!("{name}.arrow"))?;
         let store = self.store();
         let written = tokio::spawn(async move {
             let rows = frame.execute_stream().await?;
-            anyhow::Ok(write_intermediate(store, &path, schema, rows).await?)
+            anyhow::Ok(write_intermediate(store, &path, &schema, rows).await?)
         });
         written.await?
+    }
+
+    /// As [`Self::write_table`], for executors: pieces are Parquet.
+    pub async fn write_piece(&self, name: &str, frame: DataFrame) -> Result<DataFile> {
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let path = self.path(&format!("{name}.parquet"))?;
+        let rows = frame.execute_stream().await?;
+        Ok(write_parquet(self.store(), &path, schema, rows).await?)
     }
 
     /// Writes rows at hand as an intermediate table.
@@ -66,11 +76,12 @@ impl WorkFolder {
         let url = self
             .warehouse
             .url()
-            .join(self.path(&format!("{name}.parquet"))?.as_ref())?;
-        let options = ParquetReadOptions::default()
-            .file_sort_order(vec![vec![col("user_id").sort(true, false)]]);
+            .join(self.path(&format!("{name}.arrow"))?.as_ref())?;
+        let options = ListingOptions::new(Arc::new(ArrowFormat))
+            .with_file_extension(".arrow")
+            .with_file_sort_order(vec![vec![col("user_id").sort(true, false)]]);
         context
-            .register_parquet(name, url.as_str(), options)
+            .register_listing_table(name, url, options, None, None)
             .await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::TableProperty;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, Remove, StructType};
+use deltalake_core::kernel::{Action, Add, MetadataExt, Remove, StructType};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -191,6 +191,21 @@ impl DeltaLog {
             actions.push(self.add(file, at)?);
         }
         Ok(actions)
+    }
+
+    /// The action that gives the table these columns; none when it has them.
+    pub(super) fn columns(
+        &self,
+        state: &DeltaTableState,
+        schema: &Schema,
+    ) -> Result<Option<Action>, WarehouseError> {
+        let columns: StructType = schema.try_into_kernel()?;
+        if *state.schema() == columns {
+            return Ok(None);
+        }
+        let metadata = state.metadata().clone().with_schema(&columns);
+        let metadata = metadata.map_err(DeltaTableError::from)?;
+        Ok(Some(Action::Metadata(metadata)))
     }
 
     fn relative(&self, path: &str) -> String {

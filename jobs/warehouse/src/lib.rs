@@ -17,6 +17,7 @@
 mod clean;
 mod delta;
 mod error;
+mod intermediate;
 mod lease;
 mod lock;
 #[cfg(test)]
@@ -48,11 +49,12 @@ use url::Url;
 
 pub use clean::{Keep, Leftover, Why};
 pub use error::WarehouseError;
+pub use intermediate::write_intermediate;
 pub use lock::WarehouseLock;
 pub use publish::{Candidate, Published};
 pub use runs::{Publication, PublicationKind};
 pub use tables::{Column, PerTable, Table};
-pub use writer::{DataFile, write_intermediate, write_parquet};
+pub use writer::{DataFile, write_parquet};
 
 use delta::DeltaLog;
 

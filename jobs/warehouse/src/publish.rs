@@ -206,10 +206,15 @@ impl Warehouse {
         let mut versions = PerTable::default();
         for table in Table::ALL {
             let log = DeltaLog::new(self, table.name())?;
-            let head = log
-                .load_or_create(&table.described_schema(), table.comment())
-                .await?;
-            let actions = log.overwrite(&log.files(&head)?, candidate.files.get(table), at)?;
+            let schema = table.described_schema();
+            let head = log.load_or_create(&schema, table.comment()).await?;
+            let files = log.overwrite(&log.files(&head)?, candidate.files.get(table), at)?;
+            // Tables that an earlier version made may have other types.
+            let actions: Vec<_> = log
+                .columns(&head, &schema)?
+                .into_iter()
+                .chain(files)
+                .collect();
             *versions.get_mut(table) = if actions.is_empty() {
                 head.version()
             } else {

@@ -40,8 +40,8 @@ const fn column(name: &'static str, data_type: DataType, comment: &'static str) 
     }
 }
 
-const WEIGHT: DataType = DataType::Decimal128(18, 8);
-const SCORE: DataType = DataType::Decimal128(20, 8);
+/// Of weights and scores.
+const DECIMAL: DataType = DataType::Decimal128(18, 8);
 
 static CLOSEST_CONNECTIONS: [Column; 4] = [
     column("user_id", DataType::Int32, "The user"),
@@ -52,7 +52,7 @@ static CLOSEST_CONNECTIONS: [Column; 4] = [
     ),
     column(
         "weight",
-        WEIGHT,
+        DECIMAL,
         "Sum over the engagements of how recent each is: 1 at as-of, 0 at the end of the look-back",
     ),
     column(
@@ -82,7 +82,7 @@ static RECOMMENDATIONS: [Column; 4] = [
     ),
     column(
         "score",
-        SCORE,
+        DECIMAL,
         "Reputation of the recommended user times the sum of the weights of the reasons",
     ),
 ];
@@ -97,7 +97,7 @@ static REC_REASONS: [Column; 4] = [
     ),
     column(
         "weight",
-        WEIGHT,
+        DECIMAL,
         "Weight of the connection from reason_id to rec_id",
     ),
 ];

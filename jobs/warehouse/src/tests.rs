@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::arrow::array::{
     ArrayRef, Decimal128Array, Float64Array, Int32Array, RecordBatch, RecordBatchOptions,
 };
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use futures::stream;
@@ -167,6 +167,33 @@ async fn publishing_the_current_run_again_changes_nothing() {
     );
     assert_eq!(head(&warehouse, "runs").await, 1);
     assert_eq!(head(&warehouse, "recommendations").await, 1);
+}
+
+#[tokio::test]
+async fn tables_of_other_types_get_those_of_today() {
+    let folder = folder();
+    let warehouse = open(&folder);
+    let log = DeltaLog::new(&warehouse, "recommendations").unwrap();
+    let today = Table::Recommendations.described_schema();
+    let fields = today.fields().iter().map(|field| {
+        let field = field.as_ref().clone();
+        match field.data_type() {
+            DataType::Decimal128(..) => field.with_data_type(DataType::Decimal128(20, 8)),
+            _ => field,
+        }
+    });
+    let before = Schema::new(fields.collect::<Vec<_>>());
+    let made = log.load_or_create(&before, "before").await.unwrap();
+    assert!(log.columns(&made, &before).unwrap().is_none());
+
+    let run = write_run(&warehouse, "a", 3).await;
+    let published = publish(&warehouse, &run, 1).await;
+    assert_eq!(read_rows(&warehouse, published.publication()).await, all(3));
+    let now = log.load(None).await.unwrap().unwrap();
+    assert!(log.columns(&now, &today).unwrap().is_none());
+    assert_eq!(now.metadata().id(), made.metadata().id());
+    assert_ne!(now.schema(), made.schema());
+    assert_eq!(now.version(), 1, "types and files change at once");
 }
 
 #[tokio::test]

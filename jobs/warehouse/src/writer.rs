@@ -13,9 +13,8 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::AsyncArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
-use datafusion::parquet::file::properties::WriterProperties;
 use futures::StreamExt;
-use graph_recs_sql::parquet::{intermediate, published};
+use graph_recs_sql::parquet::published;
 use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -50,36 +49,11 @@ pub async fn write_parquet(
     store: Arc<dyn ObjectStore>,
     path: &Path,
     schema: SchemaRef,
-    rows: SendableRecordBatchStream,
-) -> Result<DataFile, WarehouseError> {
-    let properties = published(&schema)?;
-    write(store, path, schema, rows, properties).await
-}
-
-/// As [`write_parquet`], for a table that only later steps of the same run read: written fast rather than small.
-///
-/// # Errors
-/// As [`write_parquet`].
-pub async fn write_intermediate(
-    store: Arc<dyn ObjectStore>,
-    path: &Path,
-    schema: SchemaRef,
-    rows: SendableRecordBatchStream,
-) -> Result<DataFile, WarehouseError> {
-    let properties = intermediate(&schema)?;
-    write(store, path, schema, rows, properties).await
-}
-
-async fn write(
-    store: Arc<dyn ObjectStore>,
-    path: &Path,
-    schema: SchemaRef,
     mut rows: SendableRecordBatchStream,
-    properties: WriterProperties,
 ) -> Result<DataFile, WarehouseError> {
     check_columns(path, &schema, &rows.schema())?;
     let options = ArrowWriterOptions::new()
-        .with_properties(properties)
+        .with_properties(published(&schema)?)
         .with_skip_arrow_metadata(true);
     let upload = BufWriter::new(store, path.clone());
     let mut writer = AsyncArrowWriter::try_new_with_options(upload, Arc::clone(&schema), options)?;
@@ -210,6 +184,9 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes[0].clone()).unwrap();
         let metadata = Arc::clone(reader.metadata());
         assert_eq!(metadata.num_row_groups(), 2);
+        let columns = metadata.row_group(0).columns().iter();
+        let with_statistics = columns.map(|column| column.statistics().is_some());
+        assert!(with_statistics.eq([true, false, false, false]));
         assert_eq!(
             metadata.file_metadata().created_by(),
             Some(graph_recs_sql::parquet::CREATED_BY)
