@@ -29,6 +29,7 @@ pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(Ranks::default())),
         Arc::new(ScalarUDF::from(Trimmed::default())),
         Arc::new(ScalarUDF::from(aggregates::Mapped::default())),
+        Arc::new(ScalarUDF::from(aggregates::ItemsOf::default())),
         Arc::new(ScalarUDF::from(aggregates::WithStanding::default())),
         Arc::new(ScalarUDF::from(aggregates::SecondDegree::default())),
         Arc::new(ScalarUDF::from(model::Reputation::new(model))),

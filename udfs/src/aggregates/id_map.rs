@@ -2,33 +2,29 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, ListViewArray, PrimitiveArray,
-    StructArray,
-};
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, Int32Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use datafusion::arrow;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, DocSection, Documentation, ScalarFunctionArgs,
     ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::arguments::{
-    check_count, check_present, list_array, list_of, lists, numbers, structs, whole_number,
+use super::arguments::{check_count, check_present, numbers, whole_number};
+use super::words::{
+    Words, check_words, words_of_states, words_state, words_state_fields, words_type, words_value,
 };
-use super::second_degree::CANDIDATE;
 
-const NAME: &str = "id_map";
+pub(super) const NAME: &str = "id_map";
 
 /// `id_map(id INT, value INT)`: the value of each id, the smallest where there are several. Ids are positive; nothing may
-/// be null. [`Mapped`] and [`WithStanding`] look ids up.
+/// be null. [`Mapped`] and [`WithStanding`](super::WithStanding) look ids up.
 ///
-/// Gives `LIST VIEW<BIGINT>`, an open-addressing table of at most half of its slots taken: one value for a cross join,
-/// whose copies in rows share its elements.
+/// Gives `LIST VIEW<BIGINT>`: an open-addressing table of at most half of its slots taken, and a filter that knows most
+/// ids that are not in it by one look at few bytes (Bloom 1970, with one hash function).
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct IdMap {
     signature: Signature,
@@ -57,14 +53,6 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-fn slots_type() -> DataType {
-    DataType::ListView(slot_field())
-}
-
-fn slot_field() -> FieldRef {
-    Arc::new(Field::new_list_field(DataType::Int64, true))
-}
-
 impl AggregateUDFImpl for IdMap {
     fn name(&self) -> &str {
         NAME
@@ -83,16 +71,11 @@ impl AggregateUDFImpl for IdMap {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(slots_type())
+        Ok(words_type())
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let name = format_state_name(args.name, "slots");
-        Ok(vec![Arc::new(Field::new(
-            name,
-            list_of(DataType::Int64),
-            true,
-        ))])
+        Ok(words_state_fields(&args))
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -194,9 +177,7 @@ impl Accumulator for Slots {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let states = lists(states, 0, "the state of id_map")?;
-        for state in states.iter().flatten() {
-            let slots = slots_of(&state)?.values();
+        for slots in words_of_states(states)? {
             let taken = || slots.iter().filter(|&&slot| slot != 0);
             // They come in the order of their places: into a table that is too small they would all go to one end.
             self.make_room(taken().count())?;
@@ -208,24 +189,20 @@ impl Accumulator for Slots {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let slots = Int64Array::from(self.slots.clone());
-        let offsets = OffsetBuffer::from_lengths([slots.len()]);
-        let state = list_array(offsets, Arc::new(slots), None)?;
-        Ok(vec![ScalarValue::List(Arc::new(state))])
+        words_state(std::mem::take(&mut self.slots))
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.make_room(1)?;
-        let slots = Int64Array::from(self.slots.clone());
-        let (offsets, sizes) = (vec![0], vec![slots.len() as i32]);
-        let map = ListViewArray::try_new(
-            slot_field(),
-            offsets.into(),
-            sizes.into(),
-            Arc::new(slots),
-            None,
-        )?;
-        Ok(ScalarValue::ListView(Arc::new(map)))
+        let mut words = std::mem::take(&mut self.slots);
+        let slots = words.len();
+        words.resize(slots + slots / SLOTS_A_WORD, 0);
+        let (slots, filter) = words.split_at_mut(slots);
+        for slot in slots.iter().filter(|&&slot| slot != 0) {
+            let (word, bit) = filter_place(filter.len(), id_of(*slot));
+            filter[word] |= bit;
+        }
+        words_value(words)
     }
 
     fn size(&self) -> usize {
@@ -233,79 +210,52 @@ impl Accumulator for Slots {
     }
 }
 
-fn slots_of(slots: &ArrayRef) -> Result<&Int64Array> {
-    slots
-        .as_primitive_opt::<Int64Type>()
-        .ok_or_else(|| exec_datafusion_err!("{NAME}: the slots must be BIGINT"))
-}
+/// Slots for which the filter has 64 bits, of which so at most one in 16 is set.
+const SLOTS_A_WORD: usize = 8;
 
-/// Whether all rows are the same elements.
-fn all_equal(maps: &ListViewArray) -> bool {
-    let same = |numbers: &[i32]| numbers.windows(2).all(|two| two[0] == two[1]);
-    maps.null_count() == 0 && !maps.is_empty() && same(maps.offsets()) && same(maps.sizes())
-}
-
-/// A column of maps, nearly always the same one in all rows.
-struct Maps {
-    slots: Int64Array,
-    offsets: ScalarBuffer<i32>,
-    sizes: ScalarBuffer<i32>,
-    nulls: Option<NullBuffer>,
-    /// One map for all rows.
-    constant: bool,
-}
-
-impl Maps {
-    fn read(maps: &ColumnarValue) -> Result<Self> {
-        let column = maps.to_array(1)?;
-        let Some(maps_of) = column.as_list_view_opt::<i32>() else {
-            return exec_err!("{} is no id_map", column.data_type());
-        };
-        let this = Self {
-            slots: slots_of(maps_of.values())?.clone(),
-            offsets: maps_of.offsets().clone(),
-            sizes: maps_of.sizes().clone(),
-            nulls: maps_of.nulls().cloned(),
-            constant: matches!(maps, ColumnarValue::Scalar(_)) || all_equal(maps_of),
-        };
-        let lengths = this.sizes.iter().all(|&size| {
-            // What `place_of` relies on.
-            usize::try_from(size).is_ok_and(|size| size == 0 || size.is_power_of_two())
-        });
-        match lengths {
-            true => Ok(this),
-            false => exec_err!("an id_map has a power of two of slots"),
-        }
-    }
-
-    /// The slots of that row's map; none for null.
-    fn get(&self, row: usize) -> &[Slot] {
-        let row = if self.constant { 0 } else { row };
-        if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            return &[];
-        }
-        let (start, size) = (self.offsets[row] as usize, self.sizes[row] as usize);
-        &self.slots.values()[start..start + size]
-    }
-}
-
-/// The value of `id`, and whether the map knows it. No slot is that of an id that is not positive.
+/// The word of a filter, and the bit in it, that is set when the id is known.
 #[inline(always)]
-fn value(slots: &[Slot], id: i32) -> (i32, bool) {
-    match slots {
-        [] => (0, false),
-        slots => {
-            let found = slots[place_of(slots, id)];
-            (value_of(found), found != 0 && id_of(found) == id)
-        }
-    }
+fn filter_place(words: usize, id: i32) -> (usize, i64) {
+    let hash = id.cast_unsigned().wrapping_mul(0x9E37_79B1);
+    let place = (u64::from(hash) * words as u64 * 64) >> 32;
+    ((place >> 6) as usize, 1 << (place & 63))
 }
 
-/// Refuses what is no map.
-fn check_map(function: &str, given: &DataType) -> Result<DataType> {
-    match given {
-        DataType::ListView(item) if item.data_type() == &DataType::Int64 => Ok(given.clone()),
-        other => plan_err!("{function}: the map must come from {NAME}, it is {other}"),
+/// A value of [`IdMap`].
+#[derive(Clone, Copy)]
+pub(super) struct Map<'a> {
+    slots: &'a [Slot],
+    filter: &'a [i64],
+}
+
+impl<'a> Map<'a> {
+    /// Reads a value; null is a map of nothing.
+    pub(super) fn read(words: &'a [i64]) -> Result<Self> {
+        let slots = words.len() / (SLOTS_A_WORD + 1) * SLOTS_A_WORD;
+        let (slots, filter) = words.split_at(slots);
+        // What `place_of` relies on.
+        let whole = slots.len().is_power_of_two() && filter.len() * SLOTS_A_WORD == slots.len();
+        match whole || words.is_empty() {
+            true => Ok(Self { slots, filter }),
+            false => exec_err!("{} numbers are no {NAME}", words.len()),
+        }
+    }
+
+    /// False when the map does not know the id; nearly always true only when it does.
+    #[inline(always)]
+    fn may_know(&self, id: i32) -> bool {
+        let (word, bit) = filter_place(self.filter.len(), id);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// The value of the id. No slot is that of an id that is not positive.
+    #[inline(always)]
+    pub(super) fn get(&self, id: i32) -> Option<i32> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let found = self.slots[place_of(self.slots, id)];
+        (found != 0 && id_of(found) == id).then(|| value_of(found))
     }
 }
 
@@ -335,7 +285,7 @@ impl ScalarUDFImpl for Mapped {
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         check_count(self.name(), given, 2)?;
         Ok(vec![
-            check_map(self.name(), &given[0])?,
+            check_words(self.name(), NAME, &given[0])?,
             whole_number(self.name(), "id", &given[1], DataType::Int32)?,
         ])
     }
@@ -348,101 +298,33 @@ impl ScalarUDFImpl for Mapped {
         let [maps, ids] = args.args.as_slice() else {
             return exec_err!("mapped takes two arguments");
         };
-        let maps = Maps::read(maps)?;
+        let maps = Words::read(maps)?;
         let ids = ids.to_array(args.number_rows)?;
-        let ids: &PrimitiveArray<Int32Type> = ids.as_primitive();
-        let (values, known): (Vec<i32>, Vec<bool>) = match maps.constant {
-            true => {
-                let slots = maps.get(0);
-                ids.values().iter().map(|&id| value(slots, id)).unzip()
+        let ids = ids.as_primitive::<Int32Type>();
+        let rows = ids.len();
+        let mut values = vec![0; rows];
+        let mut known = BooleanBufferBuilder::new(rows);
+        known.append_n(rows, false);
+        let mut look_up = |map: Map, row: usize| {
+            if let Some(value) = map.get(ids.value(row)) {
+                values[row] = value;
+                known.set_bit(row, true);
             }
-            false => (ids.values().iter().enumerate())
-                .map(|(row, &id)| value(maps.get(row), id))
-                .unzip(),
         };
-        let known = NullBuffer::union(Some(&NullBuffer::from(known)), ids.nulls());
-        let values = Int32Array::new(values.into(), known);
+        match maps.shared() {
+            Some(words) => {
+                let map = Map::read(words)?;
+                let asked = BooleanBuffer::collect_bool(rows, |row| map.may_know(ids.value(row)));
+                asked.set_indices().for_each(|row| look_up(map, row));
+            }
+            None => {
+                for row in 0..rows {
+                    look_up(Map::read(maps.get(row))?, row);
+                }
+            }
+        }
+        let known = NullBuffer::new(known.finish());
+        let values = Int32Array::new(values.into(), NullBuffer::union(Some(&known), ids.nulls()));
         Ok(ColumnarValue::Array(Arc::new(values)))
-    }
-}
-
-/// `with_standing(connections LIST<STRUCT<id INT, weight BIGINT>>, map)`: the same lists as `second_degree` takes them as
-/// candidates, with the value that a map of [`IdMap`] has for each id as its `standing`, or -1.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct WithStanding {
-    signature: Signature,
-}
-
-impl Default for WithStanding {
-    fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
-}
-
-const WITHOUT: i32 = -1;
-
-impl ScalarUDFImpl for WithStanding {
-    fn name(&self) -> &str {
-        "with_standing"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        check_count(self.name(), given, 2)?;
-        check_map(self.name(), &given[1])?;
-        if let DataType::List(item) = &given[0]
-            && let DataType::Struct(fields) = item.data_type()
-            && let [id, weight] = &fields[..]
-            && (id.data_type(), weight.data_type()) == (&DataType::Int32, &DataType::Int64)
-        {
-            return Ok(given.to_vec());
-        }
-        plan_err!(
-            "{}: the argument connections must be a List of Struct(id Int32, weight Int64), not {}",
-            self.name(),
-            given[0]
-        )
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(list_of(DataType::Struct(CANDIDATE.clone())))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [connections, maps] = args.args.as_slice() else {
-            return exec_err!("with_standing takes two arguments");
-        };
-        let connections = connections.to_array(args.number_rows)?;
-        let connections: &ListArray = lists(std::slice::from_ref(&connections), 0, "connections")?;
-        let elements = structs(connections, "connections")?;
-        let columns = elements.columns();
-        let ids = numbers::<Int32Type>(columns, 0, "connections.id")?;
-        let maps = Maps::read(maps)?;
-        let mut standings = vec![WITHOUT; ids.len()];
-        let offsets = connections.value_offsets();
-        for (row, ends) in offsets.windows(2).enumerate() {
-            let (range, slots) = (ends[0] as usize..ends[1] as usize, maps.get(row));
-            for (standing, &id) in standings[range.clone()]
-                .iter_mut()
-                .zip(&ids.values()[range])
-            {
-                let (value, known) = value(slots, id);
-                *standing = if known { value } else { WITHOUT };
-            }
-        }
-        let columns = columns.iter().cloned();
-        let columns = columns.chain([Arc::new(Int32Array::from(standings)) as ArrayRef]);
-        let nulls = elements.nulls().cloned();
-        let candidates = StructArray::try_new(CANDIDATE.clone(), columns.collect(), nulls)?;
-        Ok(ColumnarValue::Array(Arc::new(list_array(
-            connections.offsets().clone(),
-            Arc::new(candidates),
-            connections.nulls().cloned(),
-        )?)))
     }
 }

@@ -6,7 +6,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::EmitTo;
 
 /// Groups per bucket, as a power of two: few enough for a bucket's rows to be arranged within the caches.
-const GROUP_BITS: usize = 10;
+pub(super) const GROUP_BITS: usize = 10;
 const GROUPS: usize = 1 << GROUP_BITS;
 
 /// Rows per chunk, as a power of two.

@@ -22,7 +22,7 @@ use super::arguments::{
     Offsets, OneEach, check_count, check_present, field, limit, list_array, list_of, lists,
     numbers, selected, struct_array, structs, whole_number,
 };
-use super::log::{Grouped, RowLog, emitted};
+use super::log::{GROUP_BITS, Grouped, RowLog, emitted};
 use super::single_group::SingleGroup;
 
 const NAME: &str = "top_connections";
@@ -152,15 +152,19 @@ impl AggregateUDFImpl for TopConnections {
     }
 }
 
-/// One logged row, 24 bytes. The order of the fields brings copies together, and the rows of one other.
+/// One logged row, packed to 18 bytes, since the log is all that is held. The order of the fields brings copies together,
+/// and the rows of one other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C, packed(2))]
 struct Engagement {
     /// The other's id in the upper half, the weight in the lower.
     other_and_weight: u64,
     message_id: i64,
-    source: u8,
-    local_group: u16,
+    /// The source above the bits of the group.
+    source_and_group: u16,
 }
+
+const _: () = assert!(SOURCES << GROUP_BITS <= 1 << 16);
 
 impl Engagement {
     fn new(local_group: u16, other: i32, source: u8, message_id: i64, weight: u32) -> Self {
@@ -168,9 +172,12 @@ impl Engagement {
         Self {
             other_and_weight,
             message_id,
-            source,
-            local_group,
+            source_and_group: u16::from(source) << GROUP_BITS | local_group,
         }
+    }
+
+    fn source(&self) -> u8 {
+        (self.source_and_group >> GROUP_BITS) as u8
     }
 
     fn other(&self) -> i32 {
@@ -184,7 +191,7 @@ impl Engagement {
 
 impl Grouped for Engagement {
     fn local_group(&self) -> u16 {
-        self.local_group
+        self.source_and_group & ((1 << GROUP_BITS) - 1)
     }
 }
 
@@ -331,7 +338,7 @@ impl GroupsAccumulator for Connections {
             let mut duplicates = [0; SOURCES];
             let mut last = None;
             for row in &rows {
-                let source = usize::from(row.source);
+                let source = usize::from(row.source());
                 if last == Some(row) {
                     duplicates[source] += 1;
                     continue;
@@ -372,7 +379,7 @@ impl GroupsAccumulator for Connections {
         for group in 0..groups {
             for row in by_group.rows(group) {
                 others.push(row.other());
-                sources.push(row.source as i8);
+                sources.push(row.source() as i8);
                 message_ids.push(row.message_id);
                 weights.push(row.weight());
             }

@@ -1,24 +1,24 @@
 //! `candidates_by_user`: what each user passes on to those who are close to them, as one value.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use arrow::array::{Array, ArrayRef, Int64Array, ListArray, ListViewArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, ListArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type, Int64Type};
 use datafusion::arrow;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility,
 };
 
 use super::super::arguments::{
-    check_count, check_present, field, list_array, list_of, lists, numbers, structs, whole_number,
+    check_count, check_present, field, lists, numbers, structs, whole_number,
 };
+use super::super::words::{words_state, words_state_fields, words_type, words_value};
 use crate::prefetch::prefetch;
 
-const NAME: &str = "candidates_by_user";
+pub(super) const NAME: &str = "candidates_by_user";
 
 /// An element of a list of candidates.
 pub(in super::super) static CANDIDATE: LazyLock<Fields> = LazyLock::new(|| {
@@ -66,22 +66,6 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-fn words_type() -> DataType {
-    DataType::ListView(word_field())
-}
-
-fn word_field() -> FieldRef {
-    Arc::new(Field::new_list_field(DataType::Int64, true))
-}
-
-/// Refuses what is no value of [`CandidatesByUser`].
-pub(super) fn check_value(function: &str, given: &DataType) -> Result<DataType> {
-    match given {
-        DataType::ListView(item) if item.data_type() == &DataType::Int64 => Ok(given.clone()),
-        other => plan_err!("{function}: the candidates must come from {NAME}, they are {other}"),
-    }
-}
-
 impl AggregateUDFImpl for CandidatesByUser {
     fn name(&self) -> &str {
         NAME
@@ -115,12 +99,7 @@ impl AggregateUDFImpl for CandidatesByUser {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let name = format_state_name(args.name, "words");
-        Ok(vec![Arc::new(Field::new(
-            name,
-            list_of(DataType::Int64),
-            true,
-        ))])
+        Ok(words_state_fields(&args))
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -146,7 +125,7 @@ impl Listed {
         (self.0[0] >> 32) as i32
     }
 
-    /// Its reputation in millionths; below 0 see [`super::table::Standing`].
+    /// Its reputation in millionths, or -1 without one, or less when suspended.
     pub(super) fn standing(&self) -> i32 {
         self.0[0] as i32
     }
@@ -184,12 +163,23 @@ fn first_place(slots: usize, user_id: i32) -> usize {
     ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
+/// How many slots the table of so many users has: at most half are taken.
+fn slots_for(users: usize) -> usize {
+    (2 * users).next_power_of_two().max(2)
+}
+
 /// The value under construction.
 #[derive(Debug, Default)]
 struct Builder {
     candidates: Vec<[i64; 2]>,
     users: Vec<Entry>,
+    /// States of others, as they came: they are copied once, when it is known how many there are.
+    others: Vec<ScalarBuffer<i64>>,
 }
+
+/// Room for so many candidates is taken at once. Room that is not used takes no memory, but memory that is given up for
+/// more has to be cleared for the next.
+const ROOM: usize = 1 << 22;
 
 impl Builder {
     fn add(
@@ -203,28 +193,52 @@ impl Builder {
         let Ok(count) = i32::try_from(candidates.len()) else {
             return exec_err!("{NAME}: user {user_id} has more than 2^31 candidates");
         };
+        if self.candidates.capacity() == 0 {
+            self.candidates.reserve_exact(ROOM);
+        }
         let first = self.candidates.len() as i64;
         self.users.push([pair(user_id, count), first]);
         self.candidates.extend(candidates);
         Ok(())
     }
 
-    /// Candidates, `entries`, and their number.
-    fn words(&self, entries: &[Entry]) -> Result<Int64Array> {
+    /// Takes the states of others in, with room for the table of all users.
+    fn put_together(&mut self) -> Result<()> {
+        let others = std::mem::take(&mut self.others);
+        let others = others.iter().map(|words| {
+            split(words).ok_or_else(|| exec_datafusion_err!("{NAME}: no state of it"))
+        });
+        let others: Vec<_> = others.collect::<Result<_>>()?;
+        let users: usize = others.iter().map(|(_, users)| users.len()).sum();
+        let more: usize = others.iter().map(|(candidates, _)| candidates.len()).sum();
+        let slots = slots_for(self.users.len() + users);
+        self.candidates.reserve_exact(more + slots + 1);
+        self.users.reserve_exact(users);
+        for (candidates, users) in others {
+            let before = self.candidates.len() as i64;
+            self.candidates.extend_from_slice(candidates);
+            let moved = users.iter().map(|&[user, first]| [user, first + before]);
+            self.users.extend(moved);
+        }
+        Ok(())
+    }
+
+    /// The candidates, which are given away, `entries`, and their number.
+    fn words(&mut self, entries: &[Entry]) -> Result<Vec<i64>> {
         let words = 2 * (self.candidates.len() + entries.len()) + 1;
         if i32::try_from(words).is_err() {
             return exec_err!("{NAME}: more than 2^30 candidates in one value");
         }
-        let mut all = Vec::with_capacity(words);
-        all.extend_from_slice(self.candidates.as_flattened());
+        let mut all = std::mem::take(&mut self.candidates).into_flattened();
         all.extend_from_slice(entries.as_flattened());
         all.push(entries.len() as i64);
-        Ok(Int64Array::from(all))
+        all.shrink_to_fit();
+        Ok(all)
     }
 
     /// The entries in an open-addressing table of which at most half is taken.
     fn slots(&self) -> Result<Vec<Entry>> {
-        let size = (2 * self.users.len()).next_power_of_two().max(2);
+        let size = slots_for(self.users.len());
         let mut slots = vec![[0; 2]; size];
         for user in &self.users {
             let mut place = first_place(size, user_of(user));
@@ -274,44 +288,37 @@ impl Accumulator for Builder {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let states = lists(states, 0, "the state of candidates_by_user")?;
-        for state in states.iter().flatten() {
-            let words = numbers::<Int64Type>(std::slice::from_ref(&state), 0, "a state's words")?;
-            let parts = split(words.values());
-            let (candidates, users) =
-                parts.ok_or_else(|| exec_datafusion_err!("{NAME}: no state of it"))?;
-            let before = self.candidates.len() as i64;
-            self.candidates.extend_from_slice(candidates);
-            let moved = users.iter().map(|&[user, first]| [user, first + before]);
-            self.users.extend(moved);
+        let states = lists(states, 0, "a state")?;
+        let words = numbers::<Int64Type>(std::slice::from_ref(states.values()), 0, "a state")?;
+        let offsets = states.value_offsets();
+        for row in (0..states.len()).filter(|row| states.is_valid(*row)) {
+            let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+            self.others.push(words.values().slice(start, end - start));
         }
         Ok(())
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let words = self.words(&self.users)?;
-        let offsets = OffsetBuffer::from_lengths([words.len()]);
-        let state = list_array(offsets, Arc::new(words), None)?;
-        Ok(vec![ScalarValue::List(Arc::new(state))])
+        self.put_together()?;
+        let users = std::mem::take(&mut self.users);
+        words_state(self.words(&users)?)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let words = self.words(&self.slots()?)?;
-        let sizes = vec![words.len() as i32];
-        let value = ListViewArray::try_new(
-            word_field(),
-            vec![0].into(),
-            sizes.into(),
-            Arc::new(words),
-            None,
-        )?;
-        Ok(ScalarValue::ListView(Arc::new(value)))
+        self.put_together()?;
+        let slots = self.slots()?;
+        words_value(self.words(&slots)?)
     }
 
     fn size(&self) -> usize {
         size_of_val(self)
-            + self.candidates.capacity() * size_of::<[i64; 2]>()
+            + self.candidates.len() * size_of::<[i64; 2]>()
             + self.users.capacity() * size_of::<Entry>()
+            + self
+                .others
+                .iter()
+                .map(|words| size_of_val(&words[..]))
+                .sum::<usize>()
     }
 }
 
@@ -367,6 +374,10 @@ impl<'a> CandidateList<'a> {
     /// Asks for it to be brought into the caches: ranking would wait for lists more than it computes.
     pub(super) fn prefetch(&self) {
         prefetch(self.0);
+        // A list begins anywhere in a line, and may end in one more.
+        if let [.., last] = self.0 {
+            prefetch(std::slice::from_ref(last));
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, Int32Array, ListArray};
+use arrow::datatypes::{DataType, Int32Type};
 use datafusion::arrow;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::arguments::{check_count, list_of, lists, numbers, structs, whole_number};
+use super::words::{Words, check_words};
 
 mod candidates;
 mod ranking;
@@ -19,7 +20,7 @@ mod table;
 
 pub(super) use candidates::CANDIDATE;
 pub use candidates::CandidatesByUser;
-use candidates::{Candidates, check_value};
+use candidates::{Candidates, NAME as CANDIDATES_BY_USER};
 use ranking::{Paths, Ranking};
 use result::{RESULT, ResultBuilder};
 
@@ -67,7 +68,7 @@ impl ScalarUDFImpl for SecondDegree {
             whole_number(NAME, "user_id", &given[0], DataType::Int32)?,
             connections_type(&given[1])?,
             followed_type(&given[2])?,
-            check_value(NAME, &given[3])?,
+            check_words(NAME, CANDIDATES_BY_USER, &given[3])?,
             whole_number(NAME, "k", &given[4], DataType::Int64)?,
             whole_number(NAME, "min_pred", &given[5], DataType::Int64)?,
         ])
@@ -92,30 +93,10 @@ impl ScalarUDFImpl for SecondDegree {
             _ => return exec_err!("{NAME}: the argument k must be at least 1"),
         };
         let min_pred = constant(min_pred, "min_pred")?;
-        Ok(ColumnarValue::Array(match candidates {
-            ColumnarValue::Scalar(_) => {
-                let value = candidates.to_array(1)?;
-                users.recommend(|_| value_at(&value, 0), k, min_pred)
-            }
-            ColumnarValue::Array(values) => {
-                users.recommend(|row| value_at(values, row), k, min_pred)
-            }
-        }?))
+        let words = Words::read(candidates)?;
+        let recommended = users.recommend(|row| words.get(row), k, min_pred)?;
+        Ok(ColumnarValue::Array(recommended))
     }
-}
-
-/// The words of the value of candidates in that row.
-fn value_at(values: &ArrayRef, row: usize) -> Result<&[i64]> {
-    let lists = values
-        .as_list_view_opt::<i32>()
-        .filter(|lists| lists.is_valid(row));
-    let words = lists.and_then(|lists| {
-        let words = lists.values().as_primitive_opt::<Int64Type>()?;
-        let first = *lists.offsets().get(row)? as usize;
-        let count = *lists.sizes().get(row)? as usize;
-        words.values().get(first..first + count)
-    });
-    words.ok_or_else(|| exec_datafusion_err!("{NAME}: the argument candidates must not be null"))
 }
 
 /// The constant that argument `name` must be.
@@ -221,7 +202,7 @@ impl<'a> Users<'a> {
     /// The result column; `words` are the candidates of a row, nearly always the same.
     fn recommend<'b>(
         &self,
-        words: impl Fn(usize) -> Result<&'b [i64]>,
+        words: impl Fn(usize) -> &'b [i64],
         k: usize,
         min_pred: i64,
     ) -> Result<ArrayRef> {
@@ -235,7 +216,7 @@ impl<'a> Users<'a> {
             if row >= rows || self.user_ids.is_null(row) {
                 return Ok(());
             }
-            let candidates = Candidates::read(words(row)?)?;
+            let candidates = Candidates::read(words(row))?;
             if row + 1 < rows {
                 for &id in self.connections.get(row + 1) {
                     candidates.prefetch_place(id);

@@ -1,9 +1,11 @@
 //! One user's candidates, judged and ranked.
 
+use std::cmp::Reverse;
+
 use datafusion::common::Result;
 
-use super::candidates::CandidateList;
-use super::table::{Candidate, Standing, Table};
+use super::candidates::{CandidateList, Listed};
+use super::table::{SUSPENDED, Table};
 
 /// How many distinct candidates there were and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,36 +37,54 @@ pub(super) struct Reason {
     pub(super) weight: i64,
 }
 
-/// A candidate's score and id in one number: the greater, the better.
-type Key = u128;
-
-/// What makes any score positive: it is less than 2^31 times 2^63 either way.
-const BIAS: i128 = 1 << 94;
-
-/// The sign of an id.
-const SIGN: u32 = 1 << 31;
-
-/// A score takes 95 bits, an id 32: they fit whatever they are.
-fn key(candidate: &Candidate) -> Key {
-    let score = i128::from(candidate.standing.pred()) * i128::from(candidate.weight);
-    let smaller_first = !(candidate.id.cast_unsigned() ^ SIGN);
-    (score + BIAS).cast_unsigned() << 32 | Key::from(smaller_first)
+/// What a candidate is ranked by.
+fn score(candidate: &Listed) -> i128 {
+    i128::from(candidate.standing()) * i128::from(candidate.weight())
 }
 
-/// Score and id.
-fn of_key(key: Key) -> (i128, i32) {
-    let id = !(key as u32) ^ SIGN;
-    ((key >> 32).cast_signed() - BIAS, id.cast_signed())
+/// A number of 32 bits that is never greater for the smaller of two scores, but may be equal for such as are nearly so.
+fn rough_score(candidate: &Listed) -> i32 {
+    let score = i64::from(candidate.standing()).saturating_mul(candidate.weight());
+    let bits = (score as f32).to_bits().cast_signed();
+    // As in `f32::total_cmp`: of two numbers below 0 the greater has the smaller bits.
+    bits ^ ((bits >> 31).cast_unsigned() >> 1).cast_signed()
+}
+
+/// A number that at least `k` of `scores`, and where they differ hardly more, reach.
+///
+/// Counting those above a guess takes no branches and many scores at once: a few guesses cost less than moving scores about.
+fn reached_by(scores: &[i32], k: usize) -> i32 {
+    let (Some(&low), Some(&high)) = (scores.iter().min(), scores.iter().max()) else {
+        return i32::MIN;
+    };
+    // At least k reach `low`, and less than k are above `high`, or these are all the same.
+    let (mut low, mut high) = (low, high);
+    while low < high {
+        let middle = (low & high) + ((low ^ high) >> 1);
+        let above = scores.iter().map(|&score| u32::from(score > middle));
+        let above = above.sum::<u32>() as usize;
+        if above < k {
+            high = middle;
+        } else {
+            low = middle + 1;
+            if above <= k + k / 4 {
+                break;
+            }
+        }
+    }
+    low
 }
 
 /// Scratch memory for ranking, passed from user to user, and the last user's result.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     table: Table,
-    /// Positions among the candidates of those that nothing speaks against; longer than these are many.
+    /// Places in [`Table::judgeable`] of the candidates that nothing speaks against; longer than these are many.
     judged: Vec<u32>,
-    /// What these are ranked by.
-    keys: Vec<Key>,
+    /// The rough scores of these.
+    scores: Vec<i32>,
+    /// The best, rough score and place in one number; the last is nobody while they are chosen.
+    best: Vec<u64>,
     /// Score and id, best first.
     pub(super) recommended: Vec<(i128, i32)>,
     /// In the order of the result.
@@ -83,87 +103,97 @@ impl Ranking {
         min_pred: i64,
     ) -> Result<()> {
         self.tallies = Tallies::default();
-        self.add_up(paths)?;
-        let tallies = &mut self.tallies;
-        for &id in followed {
-            let before = self.table.know(id, Standing::FOLLOWED);
-            tallies.followed +=
-                i64::from(before.is_some_and(|before| before != Standing::FOLLOWED));
+        let count = paths.iter().map(|paths| paths.candidates.len()).sum();
+        self.table.reset(user_id, followed, count)?;
+        for Paths { candidates, .. } in paths {
+            self.table.add_paths(*candidates);
         }
-        let before = self.table.know(user_id, Standing::SELF);
-        tallies.itself = i64::from(before.is_some());
-        tallies.followed -= i64::from(before == Some(Standing::FOLLOWED));
+        self.table.join()?;
         self.judge(min_pred);
         self.choose(k);
         self.collect_reasons(paths);
         Ok(())
     }
 
-    /// Finds the candidates and the weights that lead to them.
-    fn add_up(&mut self, paths: &[Paths<'_>]) -> Result<()> {
-        let count = paths.iter().map(|paths| paths.candidates.len()).sum();
-        self.table.reset(count)?;
-        self.tallies.paths = count as i64;
-        for Paths { candidates, .. } in paths {
-            self.table.add_paths(*candidates)?;
-        }
-        Ok(())
-    }
-
-    /// Makes keys of the candidates that nothing speaks against and counts the others.
+    /// Finds the candidates that nothing speaks against and counts the others.
     ///
     /// Whether a candidate is kept is as good as random to the processor. So it is written down in any case, and the next
     /// one goes over it if it is not kept: no branch, none foretold wrongly.
     fn judge(&mut self, min_pred: i64) {
-        let candidates = self.table.candidates();
+        let candidates = self.table.judgeable();
         if self.judged.len() <= candidates.len() {
             self.judged.resize(candidates.len() + 1, 0);
         }
+        let judged = &mut self.judged[..];
         let below = (min_pred.clamp(0, 1 << 31) - 1) as i32;
         let (mut kept, mut suspended, mut unusable) = (0, 0, 0);
         for (at, candidate) in candidates.iter().enumerate() {
-            self.judged[kept] = at as u32;
-            let pred = candidate.standing.pred();
+            judged[kept] = at as u32;
+            let pred = candidate.standing();
             kept += usize::from(pred > below);
             unusable += i64::from(pred < 0);
-            suspended += i64::from(candidate.standing == Standing::SUSPENDED);
+            suspended += i64::from(pred <= SUSPENDED);
         }
-        self.keys.clear();
-        let judged = self.judged[..kept].iter();
-        self.keys
-            .extend(judged.map(|&at| key(&candidates[at as usize])));
+        self.scores.clear();
+        let scores = judged[..kept].iter();
+        self.scores
+            .extend(scores.map(|&at| rough_score(&candidates[at as usize])));
+        let (itself, followed) = self.table.known_candidates();
+        let repeats = self.table.repeats() as i64;
         let tallies = &mut self.tallies;
-        tallies.candidates = candidates.len() as i64;
+        tallies.paths = candidates.len() as i64;
+        tallies.itself = i64::from(itself);
+        tallies.followed = followed as i64;
+        tallies.candidates = tallies.paths - repeats + tallies.itself + tallies.followed;
         tallies.suspended = suspended;
-        tallies.without_score = unusable - suspended - tallies.followed - tallies.itself;
-        tallies.low_reputation = tallies.candidates - unusable - kept as i64;
+        tallies.without_score = unusable - suspended - repeats;
+        tallies.low_reputation = tallies.paths - unusable - kept as i64;
     }
 
-    /// Takes the `k` best.
+    /// Takes the `k` best: by rough scores a few too many, whose scores then tell.
     fn choose(&mut self, k: usize) {
-        let keys = &mut self.keys;
-        if keys.len() > k {
-            self.tallies.beyond_limit = (keys.len() - k) as i64;
-            keys.select_nth_unstable_by(k, |one, other| other.cmp(one));
-            keys.truncate(k);
+        let count = self.scores.len();
+        let least = match count > k {
+            true => reached_by(&self.scores, k),
+            false => i32::MIN,
+        };
+        let best = &mut self.best;
+        best.clear();
+        best.resize(count + 1, 0);
+        let mut chosen = 0;
+        for (&at, &score) in self.judged.iter().zip(&self.scores) {
+            let in_order = score.cast_unsigned() ^ 1 << 31;
+            best[chosen] = u64::from(in_order) << 32 | u64::from(at);
+            chosen += usize::from(score >= least);
         }
-        self.tallies.recommended = keys.len() as i64;
-        keys.sort_unstable_by(|one, other| other.cmp(one));
+        best.truncate(chosen);
+        best.sort_unstable_by(|one, other| other.cmp(one));
+        let candidates = self.table.judgeable();
+        let candidate = |one: u64| &candidates[one as u32 as usize];
+        for equal in best.chunk_by_mut(|one, other| one >> 32 == other >> 32) {
+            equal
+                .sort_unstable_by_key(|&one| (Reverse(score(candidate(one))), candidate(one).id()));
+        }
+        best.truncate(k);
+        self.tallies.recommended = best.len() as i64;
+        self.tallies.beyond_limit = (count - best.len()) as i64;
         self.recommended.clear();
-        self.recommended.extend(keys.iter().map(|&key| of_key(key)));
+        let recommended = best.iter().map(|&one| candidate(one));
+        self.recommended
+            .extend(recommended.map(|candidate| (score(candidate), candidate.id())));
     }
 
     /// Collects the paths that lead to the recommended.
     fn collect_reasons(&mut self, paths: &[Paths<'_>]) {
         self.reasons.clear();
-        for &(_, rec_id) in &self.recommended {
+        for (&one, &(_, rec_id)) in self.best.iter().zip(&self.recommended) {
             let first = self.reasons.len();
-            let reasons = self.table.paths_to(rec_id).map(|(list, place)| Reason {
+            let reasons = self.table.paths_to(one as u32 as usize);
+            self.reasons.extend(reasons.map(|(list, place)| Reason {
                 rec_id,
                 reason_id: paths[list].reason_id,
                 weight: paths[list].candidates.get(place).weight(),
-            });
-            self.reasons.extend(reasons);
+            }));
             self.reasons[first..].sort_unstable_by(|one, other| {
                 let by_weight = other.weight.cmp(&one.weight);
                 by_weight.then(one.reason_id.cmp(&other.reason_id))

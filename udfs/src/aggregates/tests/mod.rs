@@ -16,9 +16,10 @@ use datafusion::physical_expr::expressions::{col, lit};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{Mapped, SecondDegree, WithStanding, aggregate_functions};
+use super::{ItemsOf, Mapped, SecondDegree, WithStanding, aggregate_functions};
 
 mod duplicates;
+mod id_lists;
 mod id_map;
 mod measure;
 mod second_degree;
@@ -96,6 +97,7 @@ pub(super) fn context(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Sessio
         context.register_udaf(function.as_ref().clone());
     }
     context.register_udf(Mapped::default().into());
+    context.register_udf(ItemsOf::default().into());
     context.register_udf(WithStanding::default().into());
     context.register_udf(SecondDegree::default().into());
     context

@@ -208,7 +208,7 @@ fn emits_first_groups_states_and_converted_rows() {
 }
 
 #[test]
-fn holds_24_bytes_a_row() {
+fn holds_18_bytes_a_row() {
     let rows = random_rows(200_000, 50, &mut Random(5));
     let batch = batch(&rows);
     let (values, groups) = super::grouped(&batch);
@@ -221,7 +221,7 @@ fn holds_24_bytes_a_row() {
         .update_batch(&values, &groups, None, 50)
         .unwrap();
     assert!(
-        (24..27).contains(&(accumulator.size() / rows.len())),
+        (18..21).contains(&(accumulator.size() / rows.len())),
         "{}",
         accumulator.size()
     );
