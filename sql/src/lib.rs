@@ -10,7 +10,7 @@ pub mod cluster;
 pub mod input;
 mod memory;
 pub mod models;
-mod one_stage;
+mod optimizer;
 pub mod parameters;
 pub mod parquet;
 pub mod plans;

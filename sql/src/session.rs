@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use crate::cluster::Stores;
 use crate::input::Input;
 use crate::memory::Shares;
-use crate::one_stage::OneStage;
+use crate::optimizer;
 use crate::plans::{Plan, plan};
 
 /// What a session is built from.
@@ -71,10 +71,10 @@ impl Engine {
         let state = SessionStateBuilder::new()
             .with_config(self.config())
             .with_runtime_env(runtime.build_arc()?)
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(OneStage))
-            .build();
-        let context = SessionContext::new_with_state(state);
+            .with_default_features();
+        let state = (optimizer::rules().into_iter())
+            .fold(state, SessionStateBuilder::with_physical_optimizer_rule);
+        let context = SessionContext::new_with_state(state.build());
         register_functions(&mut *context.state_ref().write(), &model)?;
         Ok(context)
     }

@@ -27,9 +27,10 @@ impl Run {
         let parameters = self.job.options.parameters.values();
         self.hold_suspended_users().await?;
         let records = session::query(&self.context, "engagement_records", &parameters).await?;
-        tee(&self.context, "engagement_records", records, 3).await?;
+        tee(&self.context, "engagement_records", records, 4).await?;
         session::define(&self.context, "engagements", &parameters).await?;
-        let summary = session::query(&self.context, "engagement_summary", &parameters).await?;
+        let counts = session::query(&self.context, "engagement_counts", &parameters).await?;
+        let left_out = session::query(&self.context, "left_out_engagements", &parameters).await?;
         let unreadable =
             session::query(&self.context, "unreadable_engagements", &parameters).await?;
         let user_summary = session::query(&self.context, "user_summary", &parameters).await?;
@@ -37,8 +38,9 @@ impl Run {
         tee(&self.context, "user_connections", connections, 3).await?;
 
         bar.says("adding up engagements");
-        let (mut summary, mut unreadable, user_summary, users, file, tallies) = tokio::try_join!(
-            async { Ok(summary.collect().await?) },
+        let (mut summary, left_out, mut unreadable, user_summary, users, file, tallies) = tokio::try_join!(
+            async { Ok(counts.collect().await?) },
+            async { Ok(left_out.collect().await?) },
             async { Ok(unreadable.collect().await?) },
             async { Ok(user_summary.collect().await?) },
             async {
@@ -52,6 +54,7 @@ impl Run {
         self.work
             .register_table(&self.context, "user_connections")
             .await?;
+        summary.extend(left_out);
         summary.extend(user_summary.clone());
         unreadable.extend(user_summary);
 

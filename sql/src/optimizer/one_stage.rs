@@ -19,7 +19,7 @@ use graph_recs_udfs::aggregates::functions_that_keep_rows;
 /// Two stages pay when the first makes much less of its input. A state that keeps all rows is no less than they are: the
 /// first stage would copy them twice, and hold them a second time.
 #[derive(Debug)]
-pub(crate) struct OneStage;
+pub(super) struct OneStage;
 
 impl PhysicalOptimizerRule for OneStage {
     fn optimize(

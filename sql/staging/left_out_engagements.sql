@@ -6,5 +6,6 @@ SELECT CASE source WHEN 0 THEN 'follow' WHEN 1 THEN 'reply' WHEN 2 THEN 'mention
 FROM (
     SELECT source, left_out, count(*) AS records
     FROM engagement_records
+    WHERE left_out IS NOT NULL
     GROUP BY source, left_out
 )
