@@ -190,15 +190,16 @@ fn a_store_that_cannot_be_written_is_told_at_the_start() {
 fn a_file_that_changes_while_it_is_read_stops_the_run() {
     let store = large_store();
     let likes = store.file("graph_data/20191002/like.csv");
+    let aside = store.file("like.csv");
     let reads = Arc::new(AtomicUsize::new(0));
     let proxy = Proxy::start(store.port, move |request| {
         let is_read = request.method == "GET" && request.target.ends_with("like.csv");
         if is_read && reads.fetch_add(1, Ordering::SeqCst) == 1 {
             let mut text = fs::read(&likes).unwrap();
             text.extend_from_slice(b"1,2,13,2019-09-30 00:00:00,like\n");
-            // A new file, as stores write them.
-            fs::remove_file(&likes).unwrap();
-            fs::write(&likes, text).unwrap();
+            // A new file, all at once, as in a store.
+            fs::write(&aside, text).unwrap();
+            fs::rename(&aside, &likes).unwrap();
         }
         Fault::None
     });
