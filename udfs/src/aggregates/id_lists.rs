@@ -16,7 +16,8 @@ use super::arguments::{
     Offsets, check_count, check_present, list_array, list_of, numbers, whole_number,
 };
 use super::words::{
-    Words, check_words, words_of_states, words_state, words_state_fields, words_type, words_value,
+    Words, check_words, lower, pair, upper, words_of_states, words_state, words_state_fields,
+    words_type, words_value,
 };
 
 const NAME: &str = "id_lists";
@@ -86,16 +87,7 @@ impl AggregateUDFImpl for IdLists {
     }
 }
 
-/// An id in the upper half and an item in the lower one.
-fn pair(id: i32, item: i32) -> i64 {
-    i64::from(id) << 32 | i64::from(item.cast_unsigned())
-}
-
-fn id_of(pair: i64) -> i32 {
-    (pair >> 32) as i32
-}
-
-/// The pairs as they come.
+/// The pairs as they come, an id in the upper half and an item in the lower one.
 #[derive(Debug, Default)]
 struct Pairs(Vec<i64>);
 
@@ -112,7 +104,7 @@ impl Accumulator for Pairs {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         for pairs in words_of_states(states)? {
-            self.0.extend_from_slice(pairs);
+            self.0.extend_from_slice(&pairs);
         }
         Ok(())
     }
@@ -182,14 +174,14 @@ impl ScalarUDFImpl for ItemsOf {
         let ids = ids.as_primitive::<Int32Type>();
         let mut items: Vec<i32> = Vec::new();
         let mut offsets = Offsets::with_capacity(ids.len());
-        // Where the last id's items ended, for a start: ids nearly always ascend.
+        // Where the last id's items began, for a start: ids nearly always ascend.
         let mut before = 0;
         for (row, &id) in ids.values().iter().enumerate() {
             if ids.is_valid(row) {
                 let pairs = all.get(row);
                 let start = first_of(pairs, id, before);
-                let found = pairs[start..].iter().take_while(|&&pair| id_of(pair) == id);
-                items.extend(found.map(|&pair| pair as i32));
+                let found = pairs[start..].iter().take_while(|&&pair| upper(pair) == id);
+                items.extend(found.map(|&pair| lower(pair)));
                 before = start;
             }
             offsets.end_at(items.len())?;

@@ -15,7 +15,8 @@ use datafusion::logical_expr::{
 
 use super::arguments::{check_count, check_present, numbers, whole_number};
 use super::words::{
-    Words, check_words, words_of_states, words_state, words_state_fields, words_type, words_value,
+    Words, check_words, first_place, lower, pair, upper, words_of_states, words_state,
+    words_state_fields, words_type, words_value,
 };
 
 pub(super) const NAME: &str = "id_map";
@@ -90,29 +91,15 @@ impl AggregateUDFImpl for IdMap {
 /// An id in the upper half and its value in the lower one; an empty slot is 0, since no id is.
 type Slot = i64;
 
-fn slot(id: i32, value: i32) -> Slot {
-    i64::from(id) << 32 | i64::from(value.cast_unsigned())
-}
-
-fn id_of(slot: Slot) -> i32 {
-    (slot >> 32) as i32
-}
-
-fn value_of(slot: Slot) -> i32 {
-    slot as i32
-}
-
-/// Where `id` is among a power of two of slots, or where it would be. The first to look at is that of Knuth's
-/// multiplicative hashing (TAOCP 6.4), whose upper bits are the good ones.
+/// Where `id` is among a power of two of slots, or where it would be.
 #[inline(always)]
 fn place_of(slots: &[Slot], id: i32) -> usize {
     let mask = slots.len() - 1;
-    let hash = id.cast_unsigned().wrapping_mul(0x9E37_79B1);
-    let mut place = ((u64::from(hash) * slots.len() as u64) >> 32) as usize;
+    let mut place = first_place(slots.len(), id);
     // A full table is none of ours; but any statement may bring one, and must end.
     for _ in 0..mask {
         let slot = slots[place & mask];
-        let differs = id_of(slot) ^ id;
+        let differs = upper(slot) ^ id;
         // Either is 0. As two conditions it would be two branches, and which one ends the search is as good as random.
         if slot.cast_unsigned().min(u64::from(differs.cast_unsigned())) == 0 {
             break;
@@ -139,9 +126,9 @@ impl Slots {
         let found = &mut self.slots[place];
         if *found == 0 {
             self.taken += 1;
-            *found = slot(id, value);
-        } else if value < value_of(*found) {
-            *found = slot(id, value);
+            *found = pair(id, value);
+        } else if value < lower(*found) {
+            *found = pair(id, value);
         }
         Ok(())
     }
@@ -158,7 +145,7 @@ impl Slots {
         let empty = vec![0; needed.next_power_of_two().max(16)];
         for kept in std::mem::replace(&mut self.slots, empty) {
             if kept != 0 {
-                let place = place_of(&self.slots, id_of(kept));
+                let place = place_of(&self.slots, upper(kept));
                 self.slots[place] = kept;
             }
         }
@@ -182,7 +169,7 @@ impl Accumulator for Slots {
             // They come in the order of their places: into a table that is too small they would all go to one end.
             self.make_room(taken().count())?;
             for &kept in taken() {
-                self.insert(id_of(kept), value_of(kept))?;
+                self.insert(upper(kept), lower(kept))?;
             }
         }
         Ok(())
@@ -199,7 +186,7 @@ impl Accumulator for Slots {
         words.resize(slots + slots / SLOTS_A_WORD, 0);
         let (slots, filter) = words.split_at_mut(slots);
         for slot in slots.iter().filter(|&&slot| slot != 0) {
-            let (word, bit) = filter_place(filter.len(), id_of(*slot));
+            let (word, bit) = filter_place(filter.len(), upper(*slot));
             filter[word] |= bit;
         }
         words_value(words)
@@ -216,9 +203,8 @@ const SLOTS_A_WORD: usize = 8;
 /// The word of a filter, and the bit in it, that is set when the id is known.
 #[inline(always)]
 fn filter_place(words: usize, id: i32) -> (usize, i64) {
-    let hash = id.cast_unsigned().wrapping_mul(0x9E37_79B1);
-    let place = (u64::from(hash) * words as u64 * 64) >> 32;
-    ((place >> 6) as usize, 1 << (place & 63))
+    let place = first_place(words * 64, id);
+    (place >> 6, 1 << (place & 63))
 }
 
 /// A value of [`IdMap`].
@@ -255,7 +241,7 @@ impl<'a> Map<'a> {
             return None;
         }
         let found = self.slots[place_of(self.slots, id)];
-        (found != 0 && id_of(found) == id).then(|| value_of(found))
+        (found != 0 && upper(found) == id).then(|| lower(found))
     }
 }
 

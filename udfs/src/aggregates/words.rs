@@ -55,15 +55,43 @@ pub(super) fn words_state(words: Vec<i64>) -> Result<Vec<ScalarValue>> {
     Ok(vec![ScalarValue::List(Arc::new(state))])
 }
 
-/// The numbers of each of several states.
-pub(super) fn words_of_states(states: &[ArrayRef]) -> Result<impl Iterator<Item = &[i64]>> {
+/// The numbers of each of several states, where they are.
+pub(super) fn words_of_states(
+    states: &[ArrayRef],
+) -> Result<impl Iterator<Item = ScalarBuffer<i64>>> {
     let states: &ListArray = lists(states, 0, "a state")?;
     let Some(words) = states.values().as_primitive_opt::<Int64Type>() else {
         return exec_err!("a state must be BIGINT, not {}", states.value_type());
     };
     let offsets = states.value_offsets();
     let rows = (0..states.len()).filter(|row| states.is_valid(*row));
-    Ok(rows.map(move |row| &words.values()[offsets[row] as usize..offsets[row + 1] as usize]))
+    Ok(rows.map(move |row| {
+        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+        words.values().slice(start, end - start)
+    }))
+}
+
+/// Two numbers in the halves of one.
+pub(super) fn pair(upper: i32, lower: i32) -> i64 {
+    i64::from(upper) << 32 | i64::from(lower.cast_unsigned())
+}
+
+/// The number in the upper half.
+pub(super) fn upper(pair: i64) -> i32 {
+    (pair >> 32) as i32
+}
+
+/// The number in the lower half.
+pub(super) fn lower(pair: i64) -> i32 {
+    pair as i32
+}
+
+/// The first place, of so many, to look for an id at, by Knuth's multiplicative hashing (TAOCP 6.4), whose upper bits are the
+/// good ones.
+#[inline(always)]
+pub(super) fn first_place(places: usize, id: i32) -> usize {
+    let hash = id.cast_unsigned().wrapping_mul(0x9E37_79B1);
+    ((u64::from(hash) * places as u64) >> 32) as usize
 }
 
 /// A column of values, nearly always the same one in all rows.

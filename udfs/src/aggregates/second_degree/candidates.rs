@@ -15,7 +15,10 @@ use datafusion::logical_expr::{
 use super::super::arguments::{
     check_count, check_present, field, lists, numbers, structs, whole_number,
 };
-use super::super::words::{words_state, words_state_fields, words_type, words_value};
+use super::super::words::{
+    first_place, lower, pair, upper, words_of_states, words_state, words_state_fields, words_type,
+    words_value,
+};
 use crate::prefetch::prefetch;
 
 pub(super) const NAME: &str = "candidates_by_user";
@@ -122,12 +125,12 @@ impl Listed {
     }
 
     pub(super) fn id(&self) -> i32 {
-        (self.0[0] >> 32) as i32
+        upper(self.0[0])
     }
 
     /// Its reputation in millionths, or -1 without one, or less when suspended.
     pub(super) fn standing(&self) -> i32 {
-        self.0[0] as i32
+        lower(self.0[0])
     }
 
     pub(super) fn weight(&self) -> i64 {
@@ -135,16 +138,11 @@ impl Listed {
     }
 }
 
-/// Two numbers in the halves of one.
-fn pair(upper: i32, lower: i32) -> i64 {
-    i64::from(upper) << 32 | i64::from(lower.cast_unsigned())
-}
-
 /// Where a user's candidates are: the user and how many they are, and the place of the first. Zeros for nobody.
 type Entry = [i64; 2];
 
 fn user_of(entry: &Entry) -> i32 {
-    (entry[0] >> 32) as i32
+    upper(entry[0])
 }
 
 /// The candidates, and the entries that follow them, of a value or a state.
@@ -154,13 +152,6 @@ fn split(words: &[i64]) -> Option<(&[[i64; 2]], &[Entry])> {
         return None;
     };
     pairs.split_at_checked(pairs.len().checked_sub(usize::try_from(entries).ok()?)?)
-}
-
-/// The first slot to look at is that of Knuth's multiplicative hashing (TAOCP 6.4), whose upper bits are the good ones.
-#[inline(always)]
-fn first_place(slots: usize, user_id: i32) -> usize {
-    let hash = user_id.cast_unsigned().wrapping_mul(0x9E37_79B1);
-    ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
 /// How many slots the table of so many users has: at most half are taken.
@@ -288,13 +279,7 @@ impl Accumulator for Builder {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let states = lists(states, 0, "a state")?;
-        let words = numbers::<Int64Type>(std::slice::from_ref(states.values()), 0, "a state")?;
-        let offsets = states.value_offsets();
-        for row in (0..states.len()).filter(|row| states.is_valid(*row)) {
-            let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-            self.others.push(words.values().slice(start, end - start));
-        }
+        self.others.extend(words_of_states(states)?);
         Ok(())
     }
 

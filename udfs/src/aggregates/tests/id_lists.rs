@@ -1,26 +1,9 @@
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
-use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{context, runtime};
-
-fn session(partitions: usize) -> SessionContext {
-    let config = SessionConfig::new().with_target_partitions(partitions);
-    context(config.with_batch_size(100), runtime(None))
-}
-
-async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
-    let frame = context
-        .sql(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    frame
-        .collect()
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
+use super::{asked, session};
 
 /// Every id that 3 divides has as many items as its remainder by 7, each twice, in no order.
 const PAIRS: &str = "SELECT (id * 3)::int AS id, (item - 3)::int AS item

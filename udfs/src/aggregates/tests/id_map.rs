@@ -1,26 +1,9 @@
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
-use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{context, runtime};
-
-fn session(partitions: usize) -> SessionContext {
-    let config = SessionConfig::new().with_target_partitions(partitions);
-    context(config.with_batch_size(100), runtime(None))
-}
-
-async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
-    let frame = context
-        .sql(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    frame
-        .collect()
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
+use super::{asked, session};
 
 /// Each id three times with other values; every third id is known.
 const KNOWN: &str = "SELECT (x % 5000 * 3 + 1)::int AS id, (x % 5000 + x / 5000)::int AS value

@@ -112,6 +112,24 @@ pub(super) fn runtime(memory: Option<usize>) -> Arc<RuntimeEnv> {
     builder.build_arc().unwrap()
 }
 
+/// Small batches, in so many partitions.
+pub(super) fn session(partitions: usize) -> SessionContext {
+    let config = SessionConfig::new().with_target_partitions(partitions);
+    context(config.with_batch_size(100), runtime(None))
+}
+
+/// What the statement gives.
+pub(super) async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+    let frame = context
+        .sql(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    frame
+        .collect()
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
 /// Cuts rows into batches of random lengths, dealt to partitions.
 pub(super) fn cut<R>(
     rows: &[R],
