@@ -1,7 +1,6 @@
 //! A cluster of real processes on the loopback address.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{AS_OF, Outcome, Place, TABLES, program};
+use crate::support::{AS_OF, Outcome, Place, TABLES, free_port, program};
 
 /// Clusters one after the other: each wants the machine's cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -47,11 +46,6 @@ fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
-}
-
-fn free_port(host: &str) -> u16 {
-    let listener = TcpListener::bind((host, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Cluster {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,6 +35,20 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/golden")
         .join(name)
+}
+
+/// A port of this host that nobody listens at, for a server that starts later, or again. None of those that the system
+/// gives to outgoing connections: one of them could take it before the server does.
+pub fn free_port(host: &str) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_this_process = (std::process::id() % 10_000) as u16;
+    loop {
+        let number = of_this_process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + number % 10_000;
+        if TcpListener::bind((host, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The program, without options from the environment of whoever runs the tests.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{command, days};
-use crate::support::{Outcome, Place};
+use crate::support::{Outcome, Place, free_port};
 
 #[test]
 fn log_lines_are_objects_with_the_run_in_each() {
@@ -53,11 +53,7 @@ fn log_lines_are_objects_with_the_run_in_each() {
 fn figures_are_written_for_prometheus() {
     let place = days(&["20191001"]);
     let file = place.path("graph-recs.prom");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port("127.0.0.1");
     let run = |date: &str| {
         let mut command = command(&place, "run", &["--date", date, "--metrics-file"]);
         command.arg(&file);

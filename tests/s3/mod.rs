@@ -6,7 +6,6 @@ mod proxy;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cluster_support::{Cluster, Special};
-use crate::support::{AS_OF, FILES, Outcome, Published, TABLES, golden, program};
+use crate::support::{AS_OF, FILES, Outcome, Published, TABLES, free_port, golden, program};
 
 /// An S3 server with a bucket that is a folder.
 pub struct Store {
@@ -35,11 +34,7 @@ impl Store {
         let folder = TempDir::with_prefix("graph-recs-s3-").unwrap();
         let root = folder.path().join("root");
         fs::create_dir_all(root.join(BUCKET)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port("127.0.0.1");
         let child = Command::new(&script)
             .arg("run")
             .arg(&root)
