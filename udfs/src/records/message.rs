@@ -52,6 +52,20 @@ impl MessageParser {
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Message<'a>, Reason> {
         let line = without_line_end(line);
         self.quotes.index(line);
+        self.parse_indexed(line)
+    }
+
+    /// The first message of some bytes and the length of its line. `None` where the line cannot be read or does not end
+    /// well before the bytes do: [`next_record`](super::next_record) and [`parse`](Self::parse) tell.
+    pub fn next_plain<'a>(&'a mut self, bytes: &'a [u8]) -> Option<(Message<'a>, usize)> {
+        let length = self.quotes.index_first_line(bytes)?;
+        let line = without_line_end(bytes.get(..=length)?);
+        let message = self.parse_indexed(line).ok()?;
+        Some((message, length + 1))
+    }
+
+    /// Reads a line whose quotes were just found.
+    fn parse_indexed<'a>(&'a mut self, line: &'a [u8]) -> Result<Message<'a>, Reason> {
         let text = match self.quotes.ascii {
             // SAFETY: every byte was found to be ASCII.
             true => unsafe { std::str::from_utf8_unchecked(line) },

@@ -264,12 +264,24 @@ fn lines_are_read_alike_whatever_was_read_before() {
         with("").replace("Hi", "H\u{e9}"),
     ]);
     let mut after_all = MessageParser::new();
+    let mut after_plain = MessageParser::new();
     for before in &lines {
         let _ = after_all.parse(before.as_bytes());
         let mut after_one = MessageParser::new();
         for line in &lines {
             let mut fresh = MessageParser::new();
             let expected = fresh.parse(line.as_bytes());
+            for (end, after) in [("\n", 0), ("\n", 64), ("\r\n", 200), ("", 0)] {
+                let bytes = format!("{line}{end}{}", "\"".repeat(after));
+                let plain = after_plain.next_plain(bytes.as_bytes());
+                match expected {
+                    Ok(message) if after >= 64 => {
+                        assert_eq!(plain, Some((message, line.len() + end.len())));
+                    }
+                    Ok(message) => assert!(plain.is_none_or(|plain| plain.0 == message)),
+                    Err(_) => assert_eq!(plain, None),
+                }
+            }
             assert_eq!(after_all.parse(line.as_bytes()), expected, "{line}");
             let _ = after_one.parse(before.as_bytes());
             let read = after_one.parse(line.as_bytes());

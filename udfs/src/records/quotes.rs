@@ -32,32 +32,75 @@ impl Quotes {
         self.index_with(line, masks_by_byte);
     }
 
+    /// Looks at the line that some bytes begin with: its length, the line end not included. `None` when it does not end
+    /// well before the bytes do.
+    pub(super) fn index_first_line(&mut self, bytes: &[u8]) -> Option<usize> {
+        #[cfg(target_arch = "x86_64")]
+        return match is_x86_feature_detected!("avx512bw") {
+            // SAFETY: the processor has these instructions.
+            true => unsafe { self.index_first_line_avx512(bytes) },
+            // SAFETY: every machine of this architecture has these vectors.
+            false => self.index_first_line_with(bytes, |block| unsafe { masks_by_vector(block) }),
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        self.index_first_line_with(bytes, masks_by_byte)
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw")]
     fn index_avx512(&mut self, line: &[u8]) {
         self.index_with(line, |block| masks_avx512(block));
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw")]
+    fn index_first_line_avx512(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.index_first_line_with(bytes, |block| masks_avx512(block))
+    }
+
     #[inline(always)]
     fn index_with(&mut self, line: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) {
+        let mut seen = Seen::default();
         self.masks.clear();
-        let (mut backslashes, mut controls, mut high, mut escaped) = (0, 0, 0, 0);
         let (blocks, rest) = line.as_chunks::<BLOCK>();
-        let last = (!rest.is_empty()).then(|| masks_of_rest(line, rest, &masks));
-        for masks in blocks.iter().map(&masks).chain(last) {
-            let mut quotes = masks.quotes;
-            if masks.backslashes | escaped != 0 {
-                quotes &= !escaped_bytes(masks.backslashes, &mut escaped);
-            }
-            self.masks.push(quotes);
-            backslashes |= masks.backslashes;
-            controls |= masks.controls;
-            high |= masks.high;
+        for block in blocks {
+            self.masks.push(seen.unescaped_quotes(&masks(block)));
         }
+        if !rest.is_empty() {
+            let masks = masks_of_rest(line, rest, masks);
+            self.masks.push(seen.unescaped_quotes(&masks));
+        }
+        self.finish(&seen);
+    }
+
+    #[inline(always)]
+    fn index_first_line_with(
+        &mut self,
+        bytes: &[u8],
+        masks: impl Fn(&[u8; BLOCK]) -> Masks,
+    ) -> Option<usize> {
+        let mut seen = Seen::default();
+        self.masks.clear();
+        for (index, block) in bytes.as_chunks::<BLOCK>().0.iter().enumerate() {
+            let masks = masks(block);
+            if masks.newlines != 0 {
+                let length = masks.newlines.trailing_zeros() as usize;
+                // What follows is the next line's.
+                let masks = masks.map(|mask| mask & !(u64::MAX << length));
+                self.masks.push(seen.unescaped_quotes(&masks));
+                self.finish(&seen);
+                return Some(index * BLOCK + length);
+            }
+            self.masks.push(seen.unescaped_quotes(&masks));
+        }
+        None
+    }
+
+    fn finish(&mut self, seen: &Seen) {
         self.masks.push(0);
-        self.backslashes = backslashes != 0;
-        self.controls = controls != 0;
-        self.ascii = high == 0;
+        self.backslashes = seen.backslashes != 0;
+        self.controls = seen.controls != 0;
+        self.ascii = seen.high == 0;
     }
 
     /// The first quote at a position or after it.
@@ -76,6 +119,29 @@ impl Quotes {
             if left != 0 {
                 return Some(block * BLOCK + left.trailing_zeros() as usize);
             }
+        }
+    }
+}
+
+/// What was seen in a line's blocks so far.
+#[derive(Default)]
+struct Seen {
+    backslashes: u64,
+    controls: u64,
+    high: u64,
+    /// 1 when the last block escapes the next one's first byte.
+    escaped: u64,
+}
+
+impl Seen {
+    #[inline(always)]
+    fn unescaped_quotes(&mut self, masks: &Masks) -> u64 {
+        self.backslashes |= masks.backslashes;
+        self.controls |= masks.controls;
+        self.high |= masks.high;
+        match masks.backslashes | self.escaped {
+            0 => masks.quotes,
+            _ => masks.quotes & !escaped_bytes(masks.backslashes, &mut self.escaped),
         }
     }
 }
@@ -105,28 +171,27 @@ pub(super) struct Masks {
     pub(super) newlines: u64,
 }
 
+impl Masks {
+    #[inline(always)]
+    fn map(self, change: impl Fn(u64) -> u64) -> Self {
+        Self {
+            quotes: change(self.quotes),
+            backslashes: change(self.backslashes),
+            controls: change(self.controls),
+            high: change(self.high),
+            commas: change(self.commas),
+            newlines: change(self.newlines),
+        }
+    }
+}
+
 /// The masks of what is left of a line after its whole blocks.
 #[inline(always)]
 fn masks_of_rest(line: &[u8], rest: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
     if let Some(block) = line.last_chunk::<BLOCK>() {
         // The line's last 64 bytes, less those that were in the block before.
         let before = BLOCK - rest.len();
-        let Masks {
-            quotes,
-            backslashes,
-            controls,
-            high,
-            commas,
-            newlines,
-        } = masks(block);
-        return Masks {
-            quotes: quotes >> before,
-            backslashes: backslashes >> before,
-            controls: controls >> before,
-            high: high >> before,
-            commas: commas >> before,
-            newlines: newlines >> before,
-        };
+        return masks(block).map(|mask| mask >> before);
     }
     let mut block = [b' '; BLOCK];
     for (to, from) in block.iter_mut().zip(rest) {
@@ -238,17 +303,31 @@ mod tests {
                 }
                 escaped = *byte == b'\\' && !escaped;
             }
+            let check = |quotes: &Quotes| {
+                let mut at = 0;
+                let found = std::iter::from_fn(|| {
+                    let found = quotes.next(at)?;
+                    at = found + 1;
+                    Some(found)
+                });
+                assert_eq!(found.collect::<Vec<usize>>(), expected, "{line:?}");
+                assert_eq!(quotes.backslashes, line.contains(&b'\\'));
+                assert_eq!(quotes.controls, line.contains(&0x1f));
+                assert_eq!(quotes.ascii, line.is_ascii());
+            };
             quotes.index(&line);
-            let mut at = 0;
-            let found = std::iter::from_fn(|| {
-                let found = quotes.next(at)?;
-                at = found + 1;
-                Some(found)
-            });
-            assert_eq!(found.collect::<Vec<usize>>(), expected, "{line:?}");
-            assert_eq!(quotes.backslashes, line.contains(&b'\\'));
-            assert_eq!(quotes.controls, line.contains(&0x1f));
-            assert_eq!(quotes.ascii, line.is_ascii());
+            check(&quotes);
+
+            // The same when enough follows.
+            let after = random.random_range(0..100);
+            let bytes = [&line, &b"\n"[..], &vec![b'"'; after]].concat();
+            match quotes.index_first_line(&bytes) {
+                Some(length) => {
+                    assert_eq!(length, line.len());
+                    check(&quotes);
+                }
+                None => assert!(after < BLOCK),
+            }
         }
     }
 }

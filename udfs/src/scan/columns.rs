@@ -148,7 +148,16 @@ impl Columns {
                 self.push(Record::User(user));
                 (length, lines)
             }),
-            Source::Message => (0, 0),
+            Source::Message => {
+                let parser = self.parser.as_mut();
+                let Some((message, length)) = parser.and_then(|parser| parser.next_plain(bytes))
+                else {
+                    return (0, 0);
+                };
+                self.typed.push(Record::Message(message));
+                self.rows += 1;
+                (length, 1)
+            }
         }
     }
 
