@@ -19,7 +19,7 @@ use graph_recs_sql::allocator;
 use graph_recs_sql::cluster::process::{Options, Program};
 use graph_recs_sql::cluster::tls::{Tunnels, guard_ports};
 use graph_recs_sql::cluster::{Codec, build, executor_runtime, process_config};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 
 const PROGRAM: Program = Program {
     name: "graph-recs-executor",
@@ -87,7 +87,7 @@ fn functions() -> Result<BallistaFunctionRegistry, Box<dyn Error>> {
             .scalar_functions
             .insert(function.name().to_string(), function);
     }
-    for function in graph_recs_udfs::scalar_functions(Model::shipped()?) {
+    for function in graph_recs_udfs::scalar_functions(LazyModel::default()) {
         registry
             .scalar_functions
             .insert(function.name().to_string(), function);

@@ -15,7 +15,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 use graph_recs_udfs::scan::{RecordTable, Source};
 use tokio::sync::OnceCell;
 
@@ -55,7 +55,7 @@ const COPIED_ROW_GROUP_ROWS: usize = 64 * 1024;
 
 impl Engine {
     /// A session with all functions, `reputation` scoring with `model`.
-    pub fn session(&self, model: Arc<Model>) -> Result<SessionContext> {
+    pub fn session(&self, model: impl Into<LazyModel>) -> Result<SessionContext> {
         let mut runtime =
             RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(Stores::default()));
         if let Some(bytes) = self.memory_limit {
@@ -75,14 +75,14 @@ impl Engine {
         let state = (optimizer::rules().into_iter())
             .fold(state, SessionStateBuilder::with_physical_optimizer_rule);
         let context = SessionContext::new_with_state(state.build());
-        register_functions(&mut *context.state_ref().write(), &model)?;
+        register_functions(&mut *context.state_ref().write(), model.into())?;
         Ok(context)
     }
 
     /// As [`Engine::session`], with plans that can be sent to other processes.
-    pub fn travelling(&self, model: Arc<Model>) -> Result<SessionContext> {
+    pub fn travelling(&self, model: impl Into<LazyModel>) -> Result<SessionContext> {
         let context = reader(self.travelling_config())?;
-        register_functions(&mut *context.state_ref().write(), &model)?;
+        register_functions(&mut *context.state_ref().write(), model.into())?;
         Ok(context)
     }
 
@@ -150,8 +150,8 @@ pub fn reader(config: SessionConfig) -> Result<SessionContext> {
 }
 
 /// Makes all functions known to a session, `reputation` scoring with `model`.
-pub fn register_functions(registry: &mut dyn FunctionRegistry, model: &Arc<Model>) -> Result<()> {
-    for function in graph_recs_udfs::scalar_functions(Arc::clone(model)) {
+pub fn register_functions(registry: &mut dyn FunctionRegistry, model: LazyModel) -> Result<()> {
+    for function in graph_recs_udfs::scalar_functions(model) {
         registry.register_udf(function)?;
     }
     for function in graph_recs_udfs::aggregate_functions() {

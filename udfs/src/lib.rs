@@ -20,7 +20,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 /// All scalar functions; `reputation` scores with `model`.
-pub fn scalar_functions(model: Arc<model::Model>) -> Vec<Arc<ScalarUDF>> {
+pub fn scalar_functions(model: model::LazyModel) -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::from(text::CleanText::new())),
         Arc::new(ScalarUDF::from(arithmetic::WeekOf::new())),

@@ -37,7 +37,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use graph_recs_sql::{Engine, Input, session};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 use object_store::path::Path as StorePath;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -204,7 +204,7 @@ async fn build(
     let limits = &options.limits;
     let memory = usize::try_from(limits.memory_limit)?;
     let given = &options.catalog;
-    let model = Model::open(given.model.as_deref()).await?;
+    let model = LazyModel::open(given.model.as_deref()).await?;
     let engine = Engine {
         threads: work.metrics().num_workers(),
         ..Engine::default()

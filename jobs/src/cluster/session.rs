@@ -16,7 +16,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use graph_recs_sql::cluster::{Answer, Form, Needs, PieceFile, PieceTable, Target, Written, build};
 use graph_recs_sql::{Engine, session};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 use graph_recs_udfs::scan::{RecordTable, Source};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -45,7 +45,7 @@ pub struct Cluster {
     reporter: Mutex<Option<Reporter>>,
     division: Division,
     engine: Engine,
-    model: Arc<Model>,
+    model: LazyModel,
     parameters: HashMap<String, ScalarValue>,
     store: Arc<dyn ObjectStore>,
     store_url: ObjectStoreUrl,
@@ -64,7 +64,7 @@ impl Cluster {
             threads: 1,
             ..job.engine().clone()
         };
-        let model = Arc::clone(job.model());
+        let model = job.model().clone();
         let needs = Needs {
             build: build(),
             model: job.model_ref()?,
@@ -188,7 +188,7 @@ impl Cluster {
 
     /// A session to plan in: the embedded one's functions and settings, on one thread, its plans fit to be sent.
     pub(super) fn context(&self) -> Result<SessionContext> {
-        Ok(self.engine.travelling(Arc::clone(&self.model))?)
+        Ok(self.engine.travelling(self.model.clone())?)
     }
 
     /// The schema `raw` in a session.

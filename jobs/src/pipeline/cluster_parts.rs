@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use graph_recs_sql::cluster::{ModelRef, Written};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 use graph_recs_udfs::scan::Source;
 
 pub(crate) use super::accounts::{Accounts, from_summary, settle, settle_messages, settle_users};
@@ -40,7 +40,7 @@ impl Job {
     }
 
     /// The model.
-    pub(crate) fn model(&self) -> &Arc<Model> {
+    pub(crate) fn model(&self) -> &LazyModel {
         &self.model
     }
 

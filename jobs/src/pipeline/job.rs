@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use chrono::{NaiveDate, Utc};
 use graph_recs_sql::{Engine, Input, InputError, Parameters, session};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 use graph_recs_udfs::scan::Source;
 use tokio::sync::OnceCell;
 use tracing::warn;
@@ -53,7 +53,9 @@ pub struct Job {
     pub(super) options: JobOptions,
     pub(super) input: Input,
     pub(super) warehouse: Arc<Warehouse>,
-    pub(super) model: Arc<Model>,
+    pub(super) model: LazyModel,
+    /// The model's hash, when the job scores with it.
+    model_hash: Option<String>,
     pub(super) given_scores: Option<GivenScores>,
 }
 
@@ -68,7 +70,11 @@ impl Job {
             input.require_marker(marker)?;
         }
         input.require(&needed_sources(&options))?;
-        let model = Model::open(options.model.as_deref()).await?;
+        let model = LazyModel::open(options.model.as_deref()).await?;
+        let model_hash = match &options.reputation_scores {
+            Some(_) => None,
+            None => Some(model.get()?.hash().to_string()),
+        };
         let given_scores = match &options.reputation_scores {
             Some(location) => Some(GivenScores::open(location).await?),
             None => None,
@@ -79,6 +85,7 @@ impl Job {
             input,
             warehouse,
             model,
+            model_hash,
             given_scores,
         })
     }
@@ -103,9 +110,7 @@ impl Job {
 
     /// The model's hash, when the job scores with it.
     pub(crate) fn model_hash(&self) -> Option<String> {
-        self.given_scores
-            .is_none()
-            .then(|| self.model.hash().to_string())
+        self.model_hash.clone()
     }
 
     /// The run's name: its as-of and a hash of all that decides its results.
@@ -177,7 +182,7 @@ impl Job {
             let local = self.warehouse.url().to_file_path().ok();
             engine.spill_folder = local.map(|folder| folder.join("_runs").join(SPILL));
         }
-        let context = engine.session(Arc::clone(&self.model))?;
+        let context = engine.session(self.model.clone())?;
         session::register_input(&context, &self.input)?;
         let cluster = match &self.options.cluster {
             Some(options) => {

@@ -9,6 +9,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::listing::ListingOptions;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use object_store::path::Path;
@@ -57,18 +58,20 @@ impl WorkFolder {
 
     /// As [`Self::write_table`], for executors: pieces are Parquet.
     pub async fn write_piece(&self, name: &str, frame: DataFrame) -> Result<DataFile> {
-        let schema = Arc::new(frame.schema().as_arrow().clone());
-        let path = self.path(&format!("{name}.parquet"))?;
-        let rows = frame.execute_stream().await?;
-        Ok(write_parquet(self.store(), &path, schema, rows).await?)
+        self.write_parquet(name, frame.execute_stream().await?)
+            .await
     }
 
-    /// Writes rows at hand as an intermediate table.
+    /// Writes rows at hand, for readers outside: as Parquet.
     pub async fn write_rows(&self, name: &str, rows: RecordBatch) -> Result<DataFile> {
         let schema = rows.schema();
-        let stream = MemoryStream::try_new(vec![rows], Arc::clone(&schema), None)?;
+        let rows = MemoryStream::try_new(vec![rows], schema, None)?;
+        self.write_parquet(name, Box::pin(rows)).await
+    }
+
+    async fn write_parquet(&self, name: &str, rows: SendableRecordBatchStream) -> Result<DataFile> {
         let path = self.path(&format!("{name}.parquet"))?;
-        Ok(write_parquet(self.store(), &path, schema, Box::pin(stream)).await?)
+        Ok(write_parquet(self.store(), &path, rows.schema(), rows).await?)
     }
 
     /// Registers an intermediate table, whose rows are sorted by user, under its name.

@@ -248,8 +248,14 @@ impl PhysicalExtensionCodec for Codec {
         if let Role::Driver(location) = &self.role
             && let Some(reputation) = function.inner().downcast_ref::<Reputation>()
         {
+            let outside = |error| DataFusionError::External(Box::new(error));
             let model = ModelRef {
-                hash: reputation.model().hash().to_string(),
+                hash: reputation
+                    .model()
+                    .get()
+                    .map_err(outside)?
+                    .hash()
+                    .to_string(),
                 location: location.clone(),
             };
             let model = serde_json::to_vec(&model);

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::row::{Row, RowConverter, Rows, SortField};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::common::spawn_buffered;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -22,39 +20,17 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, stream};
 
-/// Where the partitions of a merge are batches of one sorted input in turns, lets [`MergeRunsExec`] merge them.
-#[derive(Debug)]
-pub(super) struct MergeRuns;
-
-impl PhysicalOptimizerRule for MergeRuns {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let merge = plan.downcast_ref::<SortPreservingMergeExec>();
-            Ok(match merge {
-                Some(merge) if merge.fetch().is_none() && dealt(merge.input()) => {
-                    Transformed::yes(Arc::new(MergeRunsExec {
-                        input: Arc::clone(merge.input()),
-                        order: merge.expr().clone(),
-                        properties: Arc::clone(merge.properties()),
-                    }))
-                }
-                _ => Transformed::no(plan),
-            })
+/// Where the partitions of a merge are batches of one sorted input in turns, [`MergeRunsExec`] merges them.
+pub(super) fn better(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let merge = plan.downcast_ref::<SortPreservingMergeExec>();
+    let merge = merge.filter(|merge| merge.fetch().is_none() && dealt(merge.input()));
+    Ok(merge.map(|merge| -> Arc<dyn ExecutionPlan> {
+        Arc::new(MergeRunsExec {
+            input: Arc::clone(merge.input()),
+            order: merge.expr().clone(),
+            properties: Arc::clone(merge.properties()),
         })
-        .data()
-    }
-
-    fn name(&self) -> &str {
-        "merge_runs"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    }))
 }
 
 /// Whether the plan's partitions are batches of one stream in turns, whatever is done to their rows.

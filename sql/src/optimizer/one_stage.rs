@@ -3,50 +3,19 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::Partitioning;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 use graph_recs_udfs::aggregates::functions_that_keep_rows;
 
-/// Divides rows among the threads before they are aggregated, where DataFusion aggregates on every thread, divides the
-/// partial results and aggregates again.
+/// What to do instead of the last stage `plan` of two: rows are divided among the threads before they are aggregated, where
+/// DataFusion aggregates on every thread, divides the partial results and aggregates again.
 ///
 /// Two stages pay when the first makes much less of its input. A state that keeps all rows is no less than they are: the
 /// first stage would copy them twice, and hold them a second time.
-#[derive(Debug)]
-pub(super) struct OneStage;
-
-impl PhysicalOptimizerRule for OneStage {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            Ok(match in_one_stage(&plan)? {
-                Some(one) => Transformed::yes(one),
-                None => Transformed::no(plan),
-            })
-        })
-        .data()
-    }
-
-    fn name(&self) -> &str {
-        "one_stage"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-/// What to do instead of the last stage `plan` of two.
-fn in_one_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+pub(super) fn better(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(last) = of_mode(plan, AggregateMode::FinalPartitioned) else {
         return Ok(None);
     };

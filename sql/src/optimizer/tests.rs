@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext, col};
 
@@ -93,6 +95,30 @@ async fn batches_end_at_multiples_of_their_size() {
     let sizes = batches.iter().map(RecordBatch::num_rows);
     assert!(sizes.filter(|&rows| rows == 100).count() > last / 100 / 2);
     assert!(batches.iter().all(|batch| batch.num_rows() <= 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_before_a_division_collect_nothing() {
+    // Of the first batches no row, a few, all.
+    let sql = "SELECT id, count(*) OVER (PARTITION BY id % 7 ORDER BY id) AS n FROM (
+        SELECT * FROM t WHERE id > 190 UNION ALL SELECT id + 1, text, once, twice, odd, holes FROM t WHERE id % 3 = 0
+    ) ORDER BY id, n";
+    let batch_sizes = |plan: &Arc<dyn ExecutionPlan>| {
+        let mut sizes = Vec::new();
+        plan.apply(|plan| {
+            let filter = plan.downcast_ref::<FilterExec>();
+            sizes.extend(filter.map(FilterExec::batch_size));
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .unwrap();
+        sizes
+    };
+    let (plan, found) = answered(&session(true, LISTS, 3).await, sql).await;
+    assert_eq!(batch_sizes(&plan), [1, 1]);
+    let (plan, expected) = answered(&session(false, LISTS, 3).await, sql).await;
+    assert!(batch_sizes(&plan).iter().all(|&size| size > 1));
+    assert!(expected.num_rows() > 1000);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

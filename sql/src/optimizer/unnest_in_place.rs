@@ -7,13 +7,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{NullHandling, Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{
@@ -22,33 +20,11 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, stream};
 
-/// Lets [`UnnestInPlaceExec`] unnest lists that have one level.
-#[derive(Debug)]
-pub(super) struct UnnestInPlace;
-
-impl PhysicalOptimizerRule for UnnestInPlace {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let unnest = plan.downcast_ref::<UnnestExec>();
-            Ok(match unnest.and_then(UnnestInPlaceExec::new) {
-                Some(in_place) => Transformed::yes(Arc::new(in_place)),
-                None => Transformed::no(plan),
-            })
-        })
-        .data()
-    }
-
-    fn name(&self) -> &str {
-        "unnest_in_place"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+/// [`UnnestInPlaceExec`] unnests lists that have one level.
+pub(super) fn better(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let unnest = plan.downcast_ref::<UnnestExec>();
+    let in_place = unnest.and_then(UnnestInPlaceExec::new);
+    Ok(in_place.map(|in_place| -> Arc<dyn ExecutionPlan> { Arc::new(in_place) }))
 }
 
 /// An [`UnnestExec`] whose lists stay where they are: of a batch without null lists, whose lists have the same lengths in

@@ -10,6 +10,7 @@
 mod error;
 mod folder;
 mod kernel;
+mod lazy;
 mod network;
 mod probability;
 mod reasons;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use error::ModelError;
 pub use folder::{FILES, LANES, MIN_TOKENS, ModelFiles, Spec, WIDTHS, Weights};
+pub use lazy::LazyModel;
 pub use network::{CandleScorer, Scorer};
 pub use probability::{Calibration, MILLIONTHS, sigmoid};
 pub use reasons::{Reasons, Window};

@@ -1,6 +1,6 @@
 //! `reputation(clean_body, clean_link_desc) → INT`: the model's score of a weekly document, in SQL.
 
-use super::{Documents, Model};
+use super::{Documents, LazyModel};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray as _, Int32Array, LargeStringArray, StringArray, StringViewArray,
 };
@@ -9,30 +9,29 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_er
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The SQL function `reputation(clean_body, clean_link_desc)`: the probability in millionths (0 to 1000000) that a
 /// weekly document is a good user's, at even odds. Null counts as empty; a document without a known word gives 0.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Reputation {
-    model: Arc<Model>,
+    model: LazyModel,
     signature: Signature,
 }
 
 impl Reputation {
     /// The function for one model.
     #[must_use]
-    pub fn new(model: Arc<Model>) -> Self {
+    pub fn new(model: impl Into<LazyModel>) -> Self {
         Self {
-            model,
+            model: model.into(),
             signature: Signature::user_defined(Volatility::Immutable),
         }
     }
 
     /// The model that it scores with.
     #[must_use]
-    pub fn model(&self) -> &Arc<Model> {
+    pub fn model(&self) -> &LazyModel {
         &self.model
     }
 
@@ -45,13 +44,15 @@ impl Reputation {
                 link_desc.len()
             );
         }
+        let outside = |error| DataFusionError::External(Box::new(error));
+        let model = self.model.get().map_err(outside)?;
         let mut scores = Vec::with_capacity(rows);
         let mut documents = Documents::default();
         for row in 0..rows {
-            documents.push(&self.model, body.get(row), link_desc.get(row));
+            documents.push(&model, body.get(row), link_desc.get(row));
             if documents.is_full() || row + 1 == rows {
-                let batch = self.model.millionths(&documents.as_slices());
-                scores.extend(batch.map_err(|error| DataFusionError::External(Box::new(error)))?);
+                let batch = model.millionths(&documents.as_slices());
+                scores.extend(batch.map_err(outside)?);
                 documents.clear();
             }
         }
@@ -149,19 +150,5 @@ impl ScalarUDFImpl for Reputation {
             )?)),
             false => Ok(ColumnarValue::Array(Arc::new(scores))),
         }
-    }
-}
-
-impl PartialEq for Reputation {
-    fn eq(&self, other: &Self) -> bool {
-        self.model.hash() == other.model.hash()
-    }
-}
-
-impl Eq for Reputation {}
-
-impl Hash for Reputation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.model.hash().hash(state);
     }
 }

@@ -8,7 +8,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionContext;
 use graph_recs_sql::{Input, Parameters, weekly_messages};
-use graph_recs_udfs::model::Model;
+use graph_recs_udfs::model::LazyModel;
 
 use crate::cli::SqlOptions;
 use graph_recs_serve::catalog::{CURRENT, Catalog, WhoToFollow, register_raw};
@@ -16,7 +16,7 @@ use graph_recs_warehouse::{Publication, Table, Warehouse};
 
 /// A session with all that the options name.
 pub async fn build(options: &SqlOptions) -> Result<SessionContext> {
-    let model = Model::open(options.catalog.model.as_deref()).await?;
+    let model = LazyModel::open(options.catalog.model.as_deref()).await?;
     let context = options.engine.engine().session(model)?;
     let state = context.state_ref();
     state

@@ -3,7 +3,7 @@ use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
 
-use super::{asked, session};
+use super::{asked, fail, session};
 
 /// Every id that 3 divides has as many items as its remainder by 7, each twice, in no order.
 const PAIRS: &str = "SELECT (id * 3)::int AS id, (item - 3)::int AS item
@@ -45,7 +45,7 @@ async fn scalars_nothing_and_nulls() {
 #[tokio::test]
 async fn bad_arguments_are_errors_that_name_them() {
     let context = session(1);
-    for (sql, message) in [
+    let statements = [
         ("SELECT id_lists(NULL::int, 1)", "id must not be null"),
         ("SELECT id_lists(1, NULL::int)", "item must not be null"),
         ("SELECT id_lists(1)", "takes 2 arguments"),
@@ -53,11 +53,6 @@ async fn bad_arguments_are_errors_that_name_them() {
             "SELECT items_of(make_array(1), 1)",
             "must come from id_lists",
         ),
-    ] {
-        let error = match context.sql(sql).await {
-            Ok(frame) => frame.collect().await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(error.to_string().contains(message), "{sql}: {error}");
-    }
+    ];
+    fail(&context, statements).await;
 }

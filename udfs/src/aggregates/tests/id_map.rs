@@ -3,7 +3,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
 
-use super::{asked, session};
+use super::{asked, fail, session};
 
 /// Each id three times with other values; every third id is known.
 const KNOWN: &str = "SELECT (x % 5000 * 3 + 1)::int AS id, (x % 5000 + x / 5000)::int AS value
@@ -75,7 +75,7 @@ async fn standings_are_added_to_lists() {
 #[tokio::test]
 async fn bad_arguments_are_errors_that_name_them() {
     let context = session(1);
-    for (sql, message) in [
+    let statements = [
         ("SELECT id_map(0, 1)", "an id must be positive, not 0"),
         ("SELECT id_map(NULL::int, 1)", "id must not be null"),
         ("SELECT id_map(1, NULL::int)", "value must not be null"),
@@ -85,13 +85,8 @@ async fn bad_arguments_are_errors_that_name_them() {
             "SELECT with_standing(make_array(1), id_map(1, 1))",
             "connections must be a List of Struct",
         ),
-    ] {
-        let error = match context.sql(sql).await {
-            Ok(frame) => frame.collect().await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(error.to_string().contains(message), "{sql}: {error}");
-    }
+    ];
+    fail(&context, statements).await;
 }
 
 /// Values that no aggregate made: what is in them is not found, and the statement ends.

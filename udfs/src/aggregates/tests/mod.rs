@@ -130,6 +130,21 @@ pub(super) async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatc
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
+/// Each statement must fail, with an error that says so.
+pub(super) async fn fail<S: AsRef<str>>(
+    context: &SessionContext,
+    statements: impl IntoIterator<Item = (S, &str)>,
+) {
+    for (sql, message) in statements {
+        let sql = sql.as_ref();
+        let error = match context.sql(sql).await {
+            Ok(frame) => frame.collect().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(error.to_string().contains(message), "{sql}: {error}");
+    }
+}
+
 /// Cuts rows into batches of random lengths, dealt to partitions.
 pub(super) fn cut<R>(
     rows: &[R],

@@ -10,7 +10,7 @@ use datafusion::arrow;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{Random, context, runtime};
+use super::{Random, asked, context, fail, runtime};
 
 /// Id, weight, standing.
 type Candidate = (i32, i64, i32);
@@ -273,10 +273,6 @@ fn sql(connections: &str, followed: &str, arguments: &str) -> String {
     )
 }
 
-async fn asked(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
-    context.sql(sql).await.unwrap().collect().await.unwrap()
-}
-
 /// The answers to everybody, with `k` and `min_pred`.
 pub(super) async fn answered(context: &SessionContext, arguments: &str) -> Vec<RecordBatch> {
     asked(context, &sql("connections", "followed", arguments)).await
@@ -341,7 +337,7 @@ async fn bad_arguments_are_errors_that_name_them() {
             "SELECT candidates_by_user({user}, make_array({candidate})) FROM (VALUES (1), (2)) t(x)"
         )
     };
-    for (sql, message) in [
+    let statements = [
         (
             sql(null_id, "followed", "4, 0"),
             "connection's id must not be null",
@@ -381,13 +377,8 @@ async fn bad_arguments_are_errors_that_name_them() {
         (value("-x", candidate), "must be positive, not -1"),
         (value("5", candidate), "user 5 occurs twice"),
         (value("x", "1"), "candidates must be a List of Struct"),
-    ] {
-        let error = match context.sql(&sql).await {
-            Ok(frame) => frame.collect().await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(error.to_string().contains(message), "{sql}: {error}");
-    }
+    ];
+    fail(&context, statements).await;
     // Followed ids of another integer type are cast.
     let casts = sql("connections", "make_array(1)", "4, 0");
     asked(&context, &casts).await;

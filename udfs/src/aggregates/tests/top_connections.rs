@@ -7,8 +7,8 @@ use datafusion::arrow;
 use datafusion::logical_expr::EmitTo;
 
 use super::{
-    Random, Setup, accumulator, check_emission, context, cut, query, query_with_memory, runtime,
-    setups,
+    Random, Setup, accumulator, check_emission, context, cut, fail, query, query_with_memory,
+    runtime, setups,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -277,7 +277,7 @@ async fn works_without_group_by_and_in_windows() {
 #[tokio::test]
 async fn bad_arguments_are_errors_that_name_them() {
     let context = context(Default::default(), runtime(None));
-    for (arguments, message) in [
+    let statements = [
         ("NULL::int, 0, 1, 1, 5", "other must not be null"),
         ("1, NULL::tinyint, 1, 1, 5", "source must not be null"),
         ("1, 0, NULL::bigint, 1, 5", "message_id must not be null"),
@@ -296,14 +296,12 @@ async fn bad_arguments_are_errors_that_name_them() {
         ("1, 0, 1, 1, x", "k must be a constant"),
         ("1, 0, 1, 1", "takes 5 arguments"),
         ("1, 0, 1, 'w', 5", "weight must be a whole number"),
-    ] {
+    ]
+    .map(|(arguments, message)| {
         let sql = format!("SELECT top_connections({arguments}) FROM (VALUES (1), (2)) t(x)");
-        let error = match context.sql(&sql).await {
-            Ok(frame) => frame.collect().await.unwrap_err(),
-            Err(error) => error,
-        };
-        assert!(error.to_string().contains(message), "{arguments}: {error}");
-    }
+        (sql, message)
+    });
+    fail(&context, statements).await;
     let filtered = "SELECT top_connections(x, 0, 1, 1, 5) FILTER (WHERE x IS NOT NULL) FROM (VALUES (1), (NULL)) t(x)";
     context
         .sql(filtered)

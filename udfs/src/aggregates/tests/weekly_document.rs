@@ -10,7 +10,8 @@ use datafusion::arrow;
 use crate::text::clean_text_into;
 
 use super::{
-    Random, accumulator, check_emission, context, cut, query, query_with_memory, runtime, setups,
+    Random, accumulator, asked, check_emission, cut, fail, query, query_with_memory, session,
+    setups,
 };
 
 #[derive(Clone, Debug)]
@@ -238,23 +239,19 @@ fn memory_follows_the_texts_that_are_left() {
 
 #[tokio::test]
 async fn empty_texts_count_and_bad_arguments_are_errors() {
-    let context = context(Default::default(), runtime(None));
-    let one = async |sql: &str| {
-        let batches = context.sql(sql).await?.collect().await?;
-        Ok::<_, datafusion::error::DataFusionError>(
-            arrow::util::pretty::pretty_format_batches(&batches)?.to_string(),
-        )
-    };
-    let joined = one(
-        "SELECT weekly_document(t, i, b, NULL, NULL) d FROM (VALUES (2, 1, ''), (1, 9, 'A1')) r(t, i, b)",
+    let context = session(1);
+    let joined = asked(
+        &context,
+        "SELECT weekly_document(t, i, b, NULL, NULL) FROM (VALUES (2, 1, ''), (1, 9, 'A1')) r(t, i, b)",
     )
     .await;
-    let joined = joined.unwrap();
+    let joined = arrow::util::pretty::pretty_format_batches(&joined).unwrap();
+    let joined = joined.to_string();
     assert!(
         joined.contains("{clean_body: a , clean_link_desc:  , messages: 2}"),
         "{joined}"
     );
-    for (arguments, message) in [
+    let statements = [
         (
             "NULL::bigint, 1, 'a', 'b', false",
             "created_at must not be null",
@@ -267,12 +264,9 @@ async fn empty_texts_count_and_bad_arguments_are_errors() {
         ),
         ("1, 1, 'a', 'b', 0", "superseded must be true or false"),
         ("1, 1, 'a', 'b'", "takes 5 arguments"),
-    ] {
-        let error = one(&format!("SELECT weekly_document({arguments})"))
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains(message), "{arguments}: {error}");
-    }
+    ]
+    .map(|(arguments, message)| (format!("SELECT weekly_document({arguments})"), message));
+    fail(&context, statements).await;
 }
 
 /// Takes 5 GB of memory and some seconds.
