@@ -24,6 +24,8 @@ pub struct Cluster {
     port: u16,
     scheduler: Option<Child>,
     executors: Vec<Option<Child>>,
+    /// Where each executor serves.
+    ports: Vec<u16>,
     options: Vec<String>,
     _alone: MutexGuard<'static, ()>,
 }
@@ -70,6 +72,7 @@ impl Cluster {
             port: free_port(host),
             scheduler: None,
             executors: Vec::new(),
+            ports: Vec::new(),
             options: options.iter().map(|option| option.to_string()).collect(),
             _alone: alone,
         };
@@ -155,15 +158,20 @@ impl Cluster {
             .stderr(log)
             .spawn();
         self.executors.push(Some(child.unwrap()));
+        self.ports.push(port);
         number
     }
 
-    /// Waits until the scheduler lists so many executors.
+    /// Waits until the scheduler lists so many executors, and all that run can be asked.
     pub fn wait_for(&self, executors: usize) {
         let begun = Instant::now();
         loop {
             let listed = self.jobs()["executors"].as_array().map_or(0, Vec::len);
-            if listed >= executors {
+            // They are listed first, and serve then.
+            let serves = |number: usize| {
+                std::net::TcpStream::connect((self.host.as_str(), self.ports[number])).is_ok()
+            };
+            if listed >= executors && self.running().into_iter().all(serves) {
                 return;
             }
             assert!(

@@ -48,7 +48,7 @@ pub struct JobOptions {
     pub keep_later: bool,
 }
 
-/// A job with its input found, its model loaded and its warehouse opened.
+/// A job with its input and its model found and its warehouse opened.
 pub struct Job {
     pub(super) options: JobOptions,
     pub(super) input: Input,
@@ -60,7 +60,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Finds the input, loads the model and opens the warehouse.
+    /// Finds the input and the model and opens the warehouse.
     ///
     /// # Errors
     /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
