@@ -12,12 +12,10 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::arguments::{
-    Offsets, check_count, check_present, list_array, list_of, numbers, whole_number,
-};
+use super::arguments::{Offsets, check_count, list_array, list_of, whole_number};
 use super::words::{
-    Words, check_words, lower, pair, upper, words_of_states, words_state, words_state_fields,
-    words_type, words_value,
+    Words, check_words, lower, pair, rows_of_two, upper, words_of_states, words_state,
+    words_state_fields, words_type, words_value,
 };
 
 const NAME: &str = "id_lists";
@@ -93,12 +91,8 @@ struct Pairs(Vec<i64>);
 
 impl Accumulator for Pairs {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let ids = numbers::<Int32Type>(values, 0, "id")?;
-        let items = numbers::<Int32Type>(values, 1, "item")?;
-        check_present(NAME, "id", ids, None)?;
-        check_present(NAME, "item", items, None)?;
-        let pairs = ids.values().iter().zip(items.values());
-        self.0.extend(pairs.map(|(&id, &item)| pair(id, item)));
+        let rows = rows_of_two(NAME, values, ["id", "item"])?;
+        self.0.extend(rows.map(|(id, item)| pair(id, item)));
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::arguments::{check_count, check_present, numbers, whole_number};
+use super::arguments::{check_count, whole_number};
 use super::words::{
-    Words, check_words, first_place, lower, pair, upper, words_of_states, words_state,
+    Words, check_words, first_place, lower, pair, rows_of_two, upper, words_of_states, words_state,
     words_state_fields, words_type, words_value,
 };
 
@@ -155,12 +155,8 @@ impl Slots {
 
 impl Accumulator for Slots {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let ids = numbers::<Int32Type>(values, 0, "id")?;
-        let numbers = numbers::<Int32Type>(values, 1, "value")?;
-        check_present(NAME, "id", ids, None)?;
-        check_present(NAME, "value", numbers, None)?;
-        let mut pairs = ids.values().iter().zip(numbers.values());
-        pairs.try_for_each(|(&id, &value)| self.insert(id, value))
+        let mut rows = rows_of_two(NAME, values, ["id", "value"])?;
+        rows.try_for_each(|(id, value)| self.insert(id, value))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

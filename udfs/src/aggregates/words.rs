@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, ListViewArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
 use datafusion::arrow;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::logical_expr::function::StateFieldsArgs;
 use datafusion::logical_expr::utils::format_state_name;
 
-use super::arguments::{list_array, list_of, lists};
+use super::arguments::{check_present, list_array, list_of, lists, numbers};
 
 /// The type of such a value: `LIST VIEW<BIGINT>`.
 pub(super) fn words_type() -> DataType {
@@ -69,6 +69,20 @@ pub(super) fn words_of_states(
         let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
         words.values().slice(start, end - start)
     }))
+}
+
+/// The rows of two INT columns, of which nothing may be null.
+pub(super) fn rows_of_two<'a>(
+    function: &str,
+    columns: &'a [ArrayRef],
+    names: [&str; 2],
+) -> Result<impl Iterator<Item = (i32, i32)> + use<'a>> {
+    let first = numbers::<Int32Type>(columns, 0, names[0])?;
+    let second = numbers::<Int32Type>(columns, 1, names[1])?;
+    check_present(function, names[0], first, None)?;
+    check_present(function, names[1], second, None)?;
+    let rows = first.values().iter().zip(second.values());
+    Ok(rows.map(|(&first, &second)| (first, second)))
 }
 
 /// Two numbers in the halves of one.
