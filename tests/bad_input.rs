@@ -127,13 +127,6 @@ fn a_file_that_is_cut_off_stops_the_run() {
             assert_eq!(place.publications("warehouse"), [""; 0]);
         }
     }
-    // What the ending promises is not there.
-    for file in ["like.csv.gz", "like.csv.zst", "like.parquet"] {
-        let place = small_day();
-        place.remove("like.csv");
-        place.write(file, likes());
-        place.run("warehouse", &[]).exits(1).says(&[file]);
-    }
 }
 
 fn likes() -> Vec<u8> {

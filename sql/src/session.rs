@@ -16,7 +16,7 @@ use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext};
 use graph_recs_udfs::model::LazyModel;
-use graph_recs_udfs::scan::{RecordTable, Source};
+use graph_recs_udfs::scan::Source;
 use tokio::sync::OnceCell;
 
 use crate::cluster::Stores;
@@ -202,14 +202,11 @@ pub fn register_input(context: &SessionContext, input: &Input) -> Result<()> {
         "raw",
         Arc::new(datafusion::catalog::MemorySchemaProvider::new()),
     )?;
+    for (source, refusal) in input.refused() {
+        tracing::warn!("source {} is not there: {refusal}", source.name());
+    }
     for source in Source::ALL {
-        if let Some(files) = input.files(source) {
-            let table = RecordTable::new(
-                source,
-                input.store_url().clone(),
-                input.root().clone(),
-                files.to_vec(),
-            );
+        if let Some(table) = input.table(source) {
             context.register_table(format!("raw.{}", source.table_name()), Arc::new(table))?;
         }
     }

@@ -326,6 +326,26 @@ fn credentials_come_from_profiles_too() {
 }
 
 #[test]
+fn keys_that_are_no_paths_are_passed_over_unless_they_could_be_data() {
+    let store = Store::golden();
+    let expected = store.run("before", &[]).exits(0).run_id();
+    let day = store.file("graph_data/20191002");
+    fs::write(day.join("we\tird.txt"), "").unwrap();
+    let run = store.run("warehouse", &[]).exits(0);
+    assert_eq!(run.run_id(), expected);
+    let likes = fs::read(day.join("like.csv")).unwrap();
+    fs::remove_file(day.join("like.csv")).unwrap();
+    fs::create_dir(day.join("LIKE")).unwrap();
+    fs::write(day.join("LIKE/part-0"), &likes).unwrap();
+    store.run("warehouse", &[]).exits(0);
+    fs::write(day.join("LIKE/part\t1"), &likes).unwrap();
+    store
+        .run("warehouse", &[])
+        .exits(1)
+        .says(&["LIKE", "no path", "rename"]);
+}
+
+#[test]
 fn what_is_not_there_yet_is_told_from_what_is_wrong() {
     let store = Store::golden();
     let with = |options: &[&str]| {

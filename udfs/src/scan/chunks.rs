@@ -1,7 +1,6 @@
-//! A file's bytes as a stream of chunks, decompressed.
+//! A file's bytes as a stream of chunks.
 
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -10,9 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
 use futures::stream::{BoxStream, StreamExt};
-use object_store::path::Path;
 use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
-use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 /// Asked for at a time: large enough to make requests cheap, small enough to keep many scans in memory.
 const CHUNK: u64 = 4 << 20;
@@ -22,26 +19,6 @@ const LOCAL_CHUNK: u64 = 1 << 20;
 const TAIL_CHUNK: u64 = 64 << 10;
 /// Requests under way at once, so that parsing does not wait for the store.
 const READ_AHEAD: usize = 2;
-
-/// How a file is stored, told by its name's ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Plain,
-    Gzip,
-    Zstd,
-    Parquet,
-}
-
-impl Encoding {
-    pub(crate) fn of(location: &Path) -> Self {
-        match location.extension() {
-            Some("gz") => Encoding::Gzip,
-            Some("zst" | "zstd") => Encoding::Zstd,
-            Some("parquet") => Encoding::Parquet,
-            _ => Encoding::Plain,
-        }
-    }
-}
 
 /// The bytes of `location` from `range.start` on. They go on past `range.end`, in smaller chunks, to the end of
 /// the file: whoever reads a range stops when it has the record that crosses its end. Of a file of another machine all
@@ -190,88 +167,4 @@ fn pieces(range: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
         .min(size);
         Some(start..next)
     })
-}
-
-/// Decompresses a whole file's chunks; members and frames that follow one another are all read.
-pub(crate) fn decode(
-    chunks: BoxStream<'static, Result<Bytes>>,
-    encoding: Encoding,
-    file: String,
-) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let decoder = match encoding {
-        Encoding::Gzip => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))),
-        Encoding::Zstd => Decoder::Zstd {
-            decoder: zstd::stream::raw::Decoder::new()?,
-            in_frame: false,
-        },
-        Encoding::Plain | Encoding::Parquet => return Ok(chunks),
-    };
-    let state = (chunks, Some(decoder), file);
-    Ok(futures::stream::try_unfold(state, |(mut chunks, mut decoder, file)| async move {
-        while let Some(active) = &mut decoder {
-            let decoded = match chunks.next().await {
-                Some(chunk) => active.push(&chunk?),
-                None => decoder.take().map_or(Ok(Vec::new()), Decoder::finish),
-            };
-            let decoded = decoded.map_err(|error| {
-                DataFusionError::Execution(format!(
-                    "{file} cannot be decompressed ({error}): it is cut off or not what its ending says; \
-                     export it again"
-                ))
-            })?;
-            if !decoded.is_empty() {
-                return Ok(Some((Bytes::from(decoded), (chunks, decoder, file))));
-            }
-        }
-        Ok(None)
-    })
-    .boxed())
-}
-
-enum Decoder {
-    Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
-    Zstd {
-        decoder: zstd::stream::raw::Decoder<'static>,
-        in_frame: bool,
-    },
-}
-
-impl Decoder {
-    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
-        match self {
-            Decoder::Gzip(decoder) => {
-                decoder.write_all(chunk)?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
-            Decoder::Zstd { decoder, in_frame } => {
-                let mut decoded = Vec::new();
-                let mut piece = vec![0; 128 << 10];
-                let mut input = InBuffer::around(chunk);
-                loop {
-                    let mut output = OutBuffer::around(piece.as_mut_slice());
-                    let before = input.pos();
-                    let hint = decoder.run(&mut input, &mut output)?;
-                    let written = output.pos();
-                    if input.pos() > before || written > 0 {
-                        *in_frame = hint != 0;
-                    }
-                    decoded.extend_from_slice(&piece[..written]);
-                    if input.pos() == chunk.len() && written < piece.len() {
-                        return Ok(decoded);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What was still held back; an error when the file ended in the middle of a member or frame.
-    fn finish(self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Decoder::Gzip(decoder) => decoder.finish(),
-            Decoder::Zstd {
-                in_frame: false, ..
-            } => Ok(Vec::new()),
-            Decoder::Zstd { in_frame: true, .. } => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
 }

@@ -10,10 +10,13 @@
 
 mod chunks;
 mod columns;
+mod decode;
+mod format;
 mod parquet;
 mod reader;
 mod source;
 mod table;
 
+pub use format::{Format, FormatError, SourceFile};
 pub use source::{RecordSource, Source};
-pub use table::RecordTable;
+pub use table::{FoundUserForm, RecordTable, UserForm};

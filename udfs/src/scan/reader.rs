@@ -9,9 +9,11 @@ use datafusion::common::{Result, exec_err};
 use futures::stream::{BoxStream, StreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::chunks::{self, Encoding};
+use super::chunks;
 use super::columns::Columns;
-use crate::records::{Framing, Reason, is_blank, next_record, next_record_at_end};
+use super::decode::decode;
+use super::format::Format;
+use crate::records::{Framing, is_blank, next_record, next_record_at_end};
 
 /// A record longer than this is unreadable; only its beginning goes to the quarantine.
 const LONGEST_RECORD: usize = 64 << 20;
@@ -22,7 +24,7 @@ pub(crate) fn open(
     store: Arc<dyn ObjectStore>,
     file: ObjectMeta,
     range: Option<Range<u64>>,
-    encoding: Encoding,
+    format: Format,
     columns: Columns,
     batch_size: usize,
 ) -> BoxStream<'static, Result<RecordBatch>> {
@@ -31,9 +33,9 @@ pub(crate) fn open(
     // begins with the range or reaches into it.
     let start = range.start.saturating_sub(1);
     let chunks = chunks::read(Arc::clone(&store), &file, start..range.end, file.size);
-    let chunks = match chunks::decode(chunks, encoding, columns.file().to_string()) {
-        Ok(chunks) => chunks,
-        Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
+    let chunks = match format {
+        Format::Text => chunks,
+        _ => decode(chunks, format, columns.source(), columns.file().to_string()),
     };
     let reader = Reader {
         store,
@@ -44,7 +46,7 @@ pub(crate) fn open(
         bridged: None,
         offset: start,
         at_end: false,
-        end: if encoding == Encoding::Plain {
+        end: if format == Format::Text {
             range.end
         } else {
             u64::MAX
@@ -163,7 +165,7 @@ impl Reader {
                 }
             }
         }
-        let framing = self.columns.source().framing();
+        let framing = self.columns.framing();
         while self.columns.rows() < self.batch_size {
             let before_end = self.end.saturating_sub(self.offset + self.position as u64);
             if before_end == 0 {
@@ -190,9 +192,8 @@ impl Reader {
                     }
                 },
                 None if rest.len() > LONGEST_RECORD => {
-                    let raw = String::from_utf8_lossy(&rest[..SHOWN_OF_TOO_LONG]).into_owned();
-                    self.columns
-                        .push_unreadable(Reason::TooLong, self.line, || raw);
+                    let beginning = &rest[..SHOWN_OF_TOO_LONG];
+                    self.columns.push_too_long(beginning, self.line);
                     self.position = self.buffer.len();
                     self.skip = Skip::RestOfRecord;
                     return false;
@@ -207,7 +208,7 @@ impl Reader {
             }
             self.line += match framing {
                 Framing::Line => 1,
-                Framing::QuotedCsv => memchr::memchr_iter(b'\n', record).count() as u64,
+                Framing::QuotedCsv(_) => memchr::memchr_iter(b'\n', record).count() as u64,
             };
             self.position += length;
             self.cross_bridge();

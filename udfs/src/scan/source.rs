@@ -4,8 +4,8 @@ use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::physical_plan::{
     FileOpenFuture, FileOpener, FileScanConfig, FileSource,
 };
@@ -15,10 +15,12 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, apply_expression_roots};
 use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
 use datafusion_datasource::{PartitionedFile, TableSchema};
+use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::records::Framing;
+use super::columns::Columns;
+use super::format::Format;
 
 /// One of the platform's six daily exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,15 +90,8 @@ impl Source {
         }
     }
 
-    /// How records are told apart.
-    pub fn framing(self) -> Framing {
-        match self {
-            Source::User => Framing::QuotedCsv,
-            _ => Framing::Line,
-        }
-    }
-
-    /// The columns of a scan. The typed ones are null in unreadable records, the last four in readable ones.
+    /// The columns of a scan. The typed ones are null in unreadable records, but for a user's id that can be read; the
+    /// last four are null in readable ones.
     pub fn schema(self) -> SchemaRef {
         let time = DataType::Timestamp(TimeUnit::Second, None);
         let mut fields = match self {
@@ -140,6 +135,8 @@ pub struct RecordSource {
     source: Source,
     /// The folder that `file` is told relative to.
     root: Path,
+    /// How many columns a user's record should have, where that is known.
+    user_columns: Option<usize>,
     table_schema: TableSchema,
     projection: SplitProjection,
     batch_size: usize,
@@ -147,12 +144,14 @@ pub struct RecordSource {
 }
 
 impl RecordSource {
-    /// A reader of `source`; `root` is the input folder that file names are shown relative to.
-    pub fn new(source: Source, root: Path) -> Self {
+    /// A reader of `source`; `root` is the input folder that file names are shown relative to. Users whose records have
+    /// not `user_columns` columns cannot be read.
+    pub fn new(source: Source, root: Path, user_columns: Option<usize>) -> Self {
         let table_schema = TableSchema::from(source.schema());
         Self {
             source,
             root,
+            user_columns,
             projection: SplitProjection::unprojected(&table_schema),
             table_schema,
             batch_size: 8192,
@@ -168,6 +167,11 @@ impl RecordSource {
     /// The folder that file names are shown relative to.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// How many columns a user's record should have, where that is known.
+    pub fn user_columns(&self) -> Option<usize> {
+        self.user_columns
     }
 }
 
@@ -186,6 +190,7 @@ impl FileSource for RecordSource {
         let opener = Arc::new(RecordOpener {
             source: self.source,
             root: self.root.clone(),
+            user_columns: self.user_columns,
             schema,
             batch_size: base_config.batch_size.unwrap_or(self.batch_size),
             object_store,
@@ -250,51 +255,52 @@ impl FileSource for RecordSource {
 }
 
 /// Opens one file, or one byte range of it.
-struct RecordOpener {
-    source: Source,
-    root: Path,
-    schema: SchemaRef,
-    batch_size: usize,
-    object_store: Arc<dyn ObjectStore>,
+pub(super) struct RecordOpener {
+    pub(super) source: Source,
+    pub(super) root: Path,
+    pub(super) user_columns: Option<usize>,
+    pub(super) schema: SchemaRef,
+    pub(super) batch_size: usize,
+    pub(super) object_store: Arc<dyn ObjectStore>,
 }
 
 impl FileOpener for RecordOpener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
-        let location = &file.object_meta.location;
-        let shown = location
-            .prefix_match(&self.root)
-            .map(|parts| {
-                parts
-                    .map(|part| part.as_ref().to_string())
-                    .collect::<Vec<_>>()
-                    .join("/")
-            })
-            .unwrap_or_else(|| location.to_string());
-        let columns = super::columns::Columns::new(self.source, Arc::clone(&self.schema), shown);
+        let shown = shown(&file.object_meta.location, &self.root);
+        let schema = Arc::clone(&self.schema);
+        let columns = Columns::new(self.source, schema, shown.clone(), self.user_columns);
         let store = Arc::clone(&self.object_store);
-        let batch_size = self.batch_size;
-        Ok(match super::chunks::Encoding::of(location) {
-            super::chunks::Encoding::Parquet => Box::pin(super::parquet::open(
-                store,
-                file.object_meta,
-                columns,
-                batch_size,
-            )),
-            encoding => {
-                let range = file
-                    .range
-                    .as_ref()
-                    .map(|range| range.start as u64..range.end as u64);
-                let stream = super::reader::open(
-                    store,
-                    file.object_meta,
-                    range,
-                    encoding,
-                    columns,
-                    batch_size,
-                );
-                Box::pin(async move { Ok(stream) })
+        let (source, batch_size) = (self.source, self.batch_size);
+        Ok(Box::pin(async move {
+            let (file, range) = (file.object_meta, file.range);
+            let format = match &range {
+                // Only text is cut into ranges.
+                Some(_) => Format::Text,
+                None => Format::look(&*store, &file, source)
+                    .await
+                    .map_err(|error| DataFusionError::Execution(format!("{shown} {error}")))?,
+            };
+            match format {
+                Format::Empty => Ok(futures::stream::empty().boxed()),
+                Format::Parquet => super::parquet::open(store, file, columns, batch_size).await,
+                format => {
+                    let range = range.map(|range| range.start as u64..range.end as u64);
+                    Ok(super::reader::open(
+                        store, file, range, format, columns, batch_size,
+                    ))
+                }
             }
-        })
+        }))
+    }
+}
+
+/// A file's name below the input folder.
+pub(crate) fn shown(location: &Path, root: &Path) -> String {
+    match location.prefix_match(root) {
+        Some(parts) => parts
+            .map(|part| part.as_ref().to_string())
+            .collect::<Vec<_>>()
+            .join("/"),
+        None => location.to_string(),
     }
 }
