@@ -239,7 +239,7 @@ fn the_last_line_of_json_says_it_all() {
             "{step}"
         );
     }
-    assert_eq!(report["checks"].as_array().unwrap().len(), 20);
+    assert_eq!(report["checks"].as_array().unwrap().len(), 24);
     // The same is kept with the run.
     let kept = place.work_file("warehouse", &outcome.run_id(), "report.json");
     let kept: serde_json::Value = serde_json::from_slice(&fs::read(kept).unwrap()).unwrap();

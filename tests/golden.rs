@@ -87,7 +87,7 @@ fn unreadable_records_are_counted_and_kept() {
     let unreadable = [
         "not_utf8",
         "not_json",
-        "unclosed_quote",
+        "bad_quoting",
         "ragged",
         "missing_field",
         "wrong_type",

@@ -31,7 +31,7 @@ const BAD_ENGAGEMENTS: [(&[u8], &str); 18] = [
     (b"1,2,3,2019-02-30 00:00:00,like", "no_such_date"),
     (b"1,2,3,2019-09-30,like", "no_such_date"),
     (b"1,2,3,2019-09-30 24:00:00,like", "no_such_date"),
-    (b"1,2,3,2019-09-30 00:00:00,\"like", "unclosed_quote"),
+    (b"1,2,3,2019-09-30 00:00:00,\"like", "bad_quoting"),
     (b"1,2,3,2019-09-30 00:00:00,\xFF\xFE", "not_utf8"),
 ];
 const BAD_FOLLOWS: [(&[u8], &str); 7] = [
@@ -53,7 +53,7 @@ const BAD_USERS: [(&[u8], &str); 8] = [
     (b",,,,,,,,,,,0", "missing_field"),
     (b"2147483648,,,,,,,,,,,0", "out_of_range"),
     (b"8,,,,,,,,,,,2", "bad_flag"),
-    (b"8,,,,,,,,,,,TRUE", "bad_flag"),
+    (b"8,,,,,,,,,,,yes", "bad_flag"),
     (b"8,\xE9,,,,,,,,,,0", "not_utf8"),
 ];
 const BAD_MESSAGES: [(&[u8], &str); 19] = [
@@ -254,13 +254,7 @@ fn an_open_quote_costs_one_user_and_not_the_rest() {
         "user.csv",
         "4,\"x,,,,,,,,,,0\n2,b,,,,,,,,,,1\n3,c,,,,,,,,,,0\n",
     );
-    expected.push([
-        "user",
-        "user.csv",
-        "1",
-        "unclosed_quote",
-        "4,\"x,,,,,,,,,,0",
-    ]);
+    expected.push(["user", "user.csv", "1", "bad_quoting", "4,\"x,,,,,,,,,,0"]);
     let run = place.run("warehouse", &["--max-bad-share", "0.4"]).exits(0);
     assert_eq!(quarantine(&place, "warehouse", &run.run_id()), expected);
     // The second line was read: user 2 is suspended.

@@ -71,6 +71,10 @@ pub const CHECKS: &[Plan] = plans![
     "checks" / "row_counts_near_last_run",
     "checks" / "scores_near_last_run",
     "checks" / "users_known",
+    "checks" / "users_readable",
+    "checks" / "suspended_users_known",
+    "checks" / "suspended_users_near_last_run",
+    "checks" / "columns_as_in_last_run",
 ];
 
 /// The rankings by name: each a statement that makes `user_recommendations`.

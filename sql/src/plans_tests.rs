@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{TimeZone, Utc};
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use datafusion::catalog::MemTable;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{DataFrame, SessionContext, col};
@@ -79,6 +81,17 @@ fn of_the_driver(context: &SessionContext) {
     context.register_batch("previous_rows", written).unwrap();
     context.register_batch("accounts", accounts).unwrap();
     context.register_batch("previous_means", means).unwrap();
+    let counts = batch(vec![
+        ("name", names(&tables)),
+        ("rows", Arc::new(Int64Array::from(vec![1]))),
+    ]);
+    context.register_batch("counts", counts.clone()).unwrap();
+    context.register_batch("previous_counts", counts).unwrap();
+    let users: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let suspended = batch(vec![("user_id", users)]);
+    context
+        .register_batch("previous_suspended_users", suspended)
+        .unwrap();
 }
 
 #[tokio::test]

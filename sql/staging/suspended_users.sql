@@ -1,5 +1,8 @@
--- The suspended users. A user who is listed twice is suspended when any of the rows says so.
+-- The suspended users. A user who is listed twice is suspended when any of the rows says so. A user none of whose records
+-- can be read, but whose id can, counts as suspended until the record is mended: nobody's suspension is lost with it.
 -- in: raw.users    grain: user
-SELECT DISTINCT user_id
+SELECT user_id
 FROM raw.users
-WHERE suspended
+WHERE user_id IS NOT NULL
+GROUP BY user_id
+HAVING bool_or(suspended) OR count(suspended) = 0

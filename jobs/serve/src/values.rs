@@ -26,6 +26,14 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
         .ok_or_else(|| "not a UTC time like 2019-10-01T00:00:00Z".to_string())
 }
 
+/// How many columns the records of user.csv have: enough for the flag of suspension.
+pub fn parse_user_columns(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(columns) if columns >= 12 => Ok(columns),
+        _ => Err("not a number of columns, at least 12".to_owned()),
+    }
+}
+
 /// A share, from 0 to 1.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
-use graph_recs_sql::cluster::Written;
+use graph_recs_sql::cluster::{PieceFile, Written};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -153,6 +153,20 @@ impl Book {
             .copy(&self.in_warehouse(&written.path)?, &to)
             .await?;
         Ok(())
+    }
+
+    /// A file of a run's work folder, if it is there.
+    pub async fn file_of(&self, run: &str, name: &str) -> Result<Option<PieceFile>> {
+        let path = Path::from(format!("_runs/{run}/{name}"));
+        match self.store.head(&path).await {
+            Ok(found) => Ok(Some(PieceFile {
+                path: self.in_store(path.as_ref()),
+                size: found.size,
+                range: None,
+            })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes the pieces, and what failed attempts left in the tables' folders beside `kept`.

@@ -7,21 +7,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use graph_recs_sql::cluster::{PieceFile, PieceTable, Written};
+use graph_recs_sql::cluster::{PieceFile, PieceTable};
 use graph_recs_sql::plans::CHECKS;
 use graph_recs_udfs::scan::Source;
 
 use super::session::Cluster;
-use crate::pipeline::cluster_parts::{Job, MEANS, name_and_mean, name_and_rows, numbers};
+use crate::pipeline::cluster_parts::{
+    Job, LAST_SUSPENDED, MEANS, SUSPENDED, name_and_mean, name_and_rows, numbers,
+};
 use graph_recs_warehouse::{DataFile, PerTable, Table};
 
 /// Checks of whole tables: means, and counts of users who may be met in several buckets.
-const WHOLE: [&str; 2] = ["scores_near_last_run", "users_known"];
+const WHOLE: [&str; 4] = [
+    "scores_near_last_run",
+    "users_known",
+    "users_readable",
+    "suspended_users_known",
+];
 /// Checks of a few numbers that the driver has.
-pub(crate) const BY_THE_DRIVER: [&str; 2] = ["records_accounted_for", "row_counts_near_last_run"];
+pub(crate) const BY_THE_DRIVER: [&str; 4] = [
+    "records_accounted_for",
+    "row_counts_near_last_run",
+    "columns_as_in_last_run",
+    "suspended_users_near_last_run",
+];
 /// Checks that look a table up by another user than the row's, and the table.
 const LOOKED_UP: [(&str, Table); 3] = [
     (
@@ -33,12 +45,14 @@ const LOOKED_UP: [(&str, Table); 3] = [
 ];
 
 impl Cluster {
-    /// The counts of all checks but those of the driver, by name. `last`: the files of the run published before.
+    /// The counts of all checks but those of the driver, by name. `last`: the files of the run published before;
+    /// `last_run`: its name.
     pub(crate) async fn checks(
         &self,
         job: &Job,
         files: &PerTable<Vec<DataFile>>,
         last: Option<&PerTable<Vec<DataFile>>>,
+        last_run: Option<String>,
     ) -> Result<BTreeMap<String, i64>> {
         let staged = self.engagements(job).await?;
         let users = staged.get(Source::User.name()).context("no users")?;
@@ -70,18 +84,21 @@ impl Cluster {
                 numbers(&self.ask("checks", &piece, counts, |_| Ok(())).await?)
             }
         });
+        let last_run = last_run.as_deref();
         let by_table = async {
             let means = self.last_means(last).await?;
             self.each(WHOLE, |check| {
-                let means = &means;
+                let (means, suspended) = (&means, &suspended);
                 async move {
                     let context = self.context()?;
                     self.raw_schema(&context)?;
                     for table in Table::ALL {
                         self.published(&context, table.name(), table, files.get(table))?;
                     }
-                    let users = users.iter().map(Written::file).collect();
-                    self.raw(&context, Source::User, users, "true").await?;
+                    self.users(&context, users).await?;
+                    self.table(&context, "suspended_users", &[suspended], false)
+                        .await?;
+                    self.last_suspended(&context, last_run).await?;
                     context.register_batch("previous_means", name_and_mean(means)?)?;
                     let counts = self.counts(&context, |name| name == check).await?;
                     numbers(&self.ask("checks", check, counts, |_| Ok(())).await?)
@@ -95,6 +112,27 @@ impl Cluster {
             *counts.entry(name).or_default() += count;
         }
         Ok(counts)
+    }
+
+    /// Makes the users known who were suspended in the run published before; none where it did not keep them.
+    async fn last_suspended(&self, context: &SessionContext, run: Option<&str>) -> Result<()> {
+        let file = match run {
+            Some(run) => {
+                self.book
+                    .file_of(run, &format!("{SUSPENDED}.parquet"))
+                    .await?
+            }
+            None => None,
+        };
+        let schema = Arc::new(Schema::new(vec![Field::new(
+            "user_id",
+            DataType::Int32,
+            true,
+        )]));
+        let files = file.into_iter().collect();
+        let table = PieceTable::new(self.store_url(), schema, files, false);
+        context.register_table(LAST_SUSPENDED, Arc::new(table))?;
+        Ok(())
     }
 
     /// The means of the run published before.

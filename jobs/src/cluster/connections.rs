@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use datafusion::prelude::SessionContext;
 use graph_recs_sql::cluster::{Form, PieceFile, Written};
 use graph_recs_udfs::scan::Source;
 
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
-    Account, Accounts, CONNECTIONS_TALLY, ENGAGEMENT_SOURCES, Job, StepRecord, from_summary,
-    numbers, settle, settle_users,
+    Account, Accounts, CONNECTIONS_TALLY, ENGAGEMENT_SOURCES, Job, SUSPENDED, StepRecord,
+    from_summary, numbers, settle, settle_users,
 };
 use graph_recs_warehouse::Table;
 
@@ -37,16 +38,37 @@ impl Cluster {
         let plan = || async {
             let context = self.context()?;
             self.raw_schema(&context)?;
-            let files = users.iter().map(Written::file).collect();
-            self.raw(&context, Source::User, files, "true").await?;
+            self.users(&context, users).await?;
             self.plan(&context, "suspended_users").await
         };
         let target = self.file("suspended", "all", Form::Unordered);
-        let known: u64 = users.iter().map(|piece| piece.digest.rows).sum();
+        let known = Self::staged_account(users).read;
         self.make("suspended", "all", target, plan, |written| {
             at_most("suspended users", written.digest.rows, known)
         })
         .await
+    }
+
+    /// Makes the staged users known as the raw source, with those of which only the id can be read.
+    pub(super) async fn users(&self, context: &SessionContext, users: &[Written]) -> Result<()> {
+        let files = users.iter().map(Written::file).collect();
+        self.raw(context, Source::User, files, "true").await?;
+        let refused = users.iter().filter_map(|piece| piece.unreadable.as_ref());
+        let refused: Vec<PieceFile> = refused.map(|found| found.file.clone()).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.files(context, "refused", refused).await?;
+        let all = context
+            .sql(
+                "SELECT * FROM raw.users UNION ALL \
+                 SELECT user_id, CAST(NULL AS BOOLEAN), reason, file, line, raw FROM refused",
+            )
+            .await?
+            .into_view();
+        context.deregister_table("raw.users")?;
+        context.register_table("raw.users", all)?;
+        Ok(())
     }
 
     /// What staging read of a source: records, and those that could not be read by reason.
@@ -137,8 +159,13 @@ impl Cluster {
         record.counts = [
             ("users_with_connections".to_string(), with_connections),
             ("quarantined".to_string(), i64::try_from(quarantined)?),
+            (SUSPENDED.to_string(), i64::try_from(suspended.digest.rows)?),
         ]
         .into();
+        record.counts.extend(job.columns().await?);
+        self.book
+            .publish_file(&suspended, &format!("{SUSPENDED}.parquet"))
+            .await?;
         Ok(record)
     }
 

@@ -17,7 +17,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use graph_recs_sql::cluster::{Answer, Form, Needs, PieceFile, PieceTable, Target, Written, build};
 use graph_recs_sql::{Engine, session};
 use graph_recs_udfs::model::LazyModel;
-use graph_recs_udfs::scan::{RecordTable, Source};
+use graph_recs_udfs::scan::Source;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -406,13 +406,8 @@ impl Cluster {
     ) -> Result<Vec<Written>> {
         let input = job.input();
         let files = input.files(source).unwrap_or_default();
-        let bytes: u64 = files.iter().map(|file| file.size).sum();
-        let table = RecordTable::new(
-            source,
-            input.store_url().clone(),
-            input.root().clone(),
-            files.to_vec(),
-        );
+        let bytes: u64 = files.iter().map(|file| file.meta.size).sum();
+        let table = input.table(source).context("a source is missing")?;
         let wanted = usize::try_from(bytes.div_ceil(self.piece_bytes()))?.max(1);
         let pieces = table.split(wanted);
         self.expect(stage, pieces.len());

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use graph_recs_sql::Input;
 use graph_recs_udfs::records::Reason;
 use graph_recs_udfs::scan::Source;
+use graph_recs_udfs::text::shown;
 use graph_recs_warehouse::report::Account;
 
 /// Accounts by source name.
@@ -181,7 +182,10 @@ pub fn require_readable(
         let first = unreadable.peek().map(|record| {
             format!(
                 "{} line {}: {}: {:.200}",
-                record.file, record.line, record.reason, record.raw
+                shown(&record.file),
+                record.line,
+                record.reason,
+                shown(&record.raw)
             )
         });
         let unreadable = unreadable.count() as u64;

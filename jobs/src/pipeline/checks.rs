@@ -13,11 +13,12 @@ use graph_recs_warehouse::report::{CheckResult, Severity};
 
 use super::accounts::{self, Accounts};
 use super::cluster_parts::{mean, name_and_mean};
+use super::connections::{LAST_SUSPENDED, SUSPENDED, suspended_schema};
 use super::run::{Run, Step, StepRecord};
-use super::work::single_row;
+use super::work::{WorkFolder, single_row};
 use crate::cluster::Cluster;
 use crate::progress::StepBar;
-use graph_recs_warehouse::Table;
+use graph_recs_warehouse::{Publication, Table};
 
 /// Name of the file with the results, kept also when some check fails.
 pub(super) const CHECK_RESULTS: &str = "check_results";
@@ -138,16 +139,20 @@ impl Run {
         }
         self.register_rows("written", name_and_rows(&written)?)?;
         self.register_rows("accounts", accounts::as_table(&self.accounts().await?)?)?;
-        let last = warehouse.current().await?;
+        let last = self.job.published_before(&self.id).await?;
         let (mut rows, mut last_files) = (Vec::new(), None);
-        if let Some(last) = last.filter(|last| last.run_id != self.id) {
+        if let Some(last) = &last {
             for table in Table::ALL {
                 rows.push((table.name(), i64::try_from(*last.rows.get(table))?));
             }
-            last_files = Some(warehouse.candidate_of(&last).await?.files);
+            last_files = Some(warehouse.candidate_of(last).await?.files);
         }
         self.register_rows("previous_rows", name_and_rows(&rows)?)?;
-        cluster.checks(&self.job, &files, last_files.as_ref()).await
+        self.register_counts(last.as_ref()).await?;
+        let last_run = last.map(|last| last.run_id);
+        cluster
+            .checks(&self.job, &files, last_files.as_ref(), last_run)
+            .await
     }
 
     /// Makes the candidate's tables, the accounts and the last run's figures known to the checks.
@@ -166,12 +171,11 @@ impl Run {
         self.register_rows("written", name_and_rows(&written)?)?;
         self.register_rows("accounts", accounts::as_table(&self.accounts().await?)?)?;
 
+        let last = self.job.published_before(&self.id).await?;
+        self.register_counts(last.as_ref()).await?;
+        self.register_last_suspended(last.as_ref()).await?;
         let (mut rows, mut means) = (Vec::new(), Vec::new());
-        if let Some(last) = warehouse
-            .current()
-            .await?
-            .filter(|last| last.run_id != self.id)
-        {
+        if let Some(last) = &last {
             for table in Table::ALL {
                 rows.push((table.name(), i64::try_from(*last.rows.get(table))?));
                 let provider = warehouse
@@ -187,6 +191,36 @@ impl Run {
         }
         self.register_rows("previous_rows", name_and_rows(&rows)?)?;
         self.register_rows("previous_means", name_and_mean(&means)?)
+    }
+
+    /// Makes the counts of this run and of the one published before known to the checks.
+    async fn register_counts(&self, last: Option<&Publication>) -> Result<()> {
+        let record = self.record(Step::ClosestConnections).await?;
+        let counts = record.unwrap_or_default().counts;
+        let previous = last.and_then(Publication::report);
+        let previous = previous.map(|report| report.counts).unwrap_or_default();
+        for (name, counts) in [("counts", counts), ("previous_counts", previous)] {
+            let rows: Vec<(&str, i64)> = counts
+                .iter()
+                .map(|(name, count)| (name.as_str(), *count))
+                .collect();
+            self.register_rows(name, name_and_rows(&rows)?)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the users known who were suspended in the run published before; none where it did not keep them.
+    async fn register_last_suspended(&self, last: Option<&Publication>) -> Result<()> {
+        let kept = match last {
+            Some(last) => {
+                WorkFolder::new(Arc::clone(self.warehouse()), &last.run_id)
+                    .read_rows(&self.context, SUSPENDED)
+                    .await?
+            }
+            None => None,
+        };
+        let rows = kept.unwrap_or_else(|| RecordBatch::new_empty(suspended_schema()));
+        self.register_rows(LAST_SUSPENDED, rows)
     }
 
     fn register_rows(&self, name: &str, rows: RecordBatch) -> Result<()> {

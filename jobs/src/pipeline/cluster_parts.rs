@@ -11,7 +11,9 @@ use graph_recs_udfs::scan::Source;
 
 pub(crate) use super::accounts::{Accounts, from_summary, settle, settle_messages, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
-pub(crate) use super::connections::{ENGAGEMENT_SOURCES, TALLY as CONNECTIONS_TALLY};
+pub(crate) use super::connections::{
+    ENGAGEMENT_SOURCES, LAST_SUSPENDED, SUSPENDED, TALLY as CONNECTIONS_TALLY,
+};
 pub(crate) use super::job::Job;
 pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};
 pub(crate) use super::reputation::DUPLICATES;

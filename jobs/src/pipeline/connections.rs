@@ -1,6 +1,10 @@
 //! Step 1: whom each user is closest to.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use graph_recs_sql::session;
 use graph_recs_sql::tee::tee;
 use graph_recs_udfs::scan::Source;
@@ -14,6 +18,20 @@ use graph_recs_warehouse::Table;
 /// The engagement sources by the number that the plans give them.
 pub(crate) const ENGAGEMENT_SOURCES: [Source; 4] =
     [Source::Follow, Source::Reply, Source::Mention, Source::Like];
+
+/// The count of suspended users, and the file with their ids, which the next run compares with its own.
+pub(crate) const SUSPENDED: &str = "suspended_users";
+/// The table with those of the run published before.
+pub(crate) const LAST_SUSPENDED: &str = "previous_suspended_users";
+
+/// The column of users' ids.
+pub(super) fn suspended_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(
+        "user_id",
+        DataType::Int32,
+        true,
+    )]))
+}
 
 /// Sums of the engagements that were used and of further copies, by source.
 pub(crate) const TALLY: &str = "SELECT \
@@ -29,6 +47,15 @@ impl Run {
         let records = session::query(&self.context, "engagement_records", &parameters).await?;
         tee(&self.context, "engagement_records", records, 4).await?;
         session::define(&self.context, "engagements", &parameters).await?;
+        let suspended = self
+            .context
+            .table("suspended_users")
+            .await?
+            .collect()
+            .await?;
+        let suspended = concat_batches(&suspended_schema(), &suspended)?;
+        let suspended_users = i64::try_from(suspended.num_rows())?;
+        self.work.write_rows(SUSPENDED, suspended).await?;
         let counts = session::query(&self.context, "engagement_counts", &parameters).await?;
         let left_out = session::query(&self.context, "left_out_engagements", &parameters).await?;
         let unreadable =
@@ -87,8 +114,11 @@ impl Run {
                     i64::try_from(users.rows)?,
                 ),
                 ("quarantined".to_string(), i64::try_from(quarantine.len())?),
+                (SUSPENDED.to_string(), suspended_users),
             ]
-            .into(),
+            .into_iter()
+            .chain(self.job.columns().await?)
+            .collect(),
             ..StepRecord::default()
         })
     }

@@ -25,6 +25,9 @@ pub(super) struct Identity {
     input: Vec<Fingerprint>,
     model: Option<String>,
     given_scores: Option<String>,
+    /// Left out where nothing was said, so that runs keep the names that they had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_columns: Option<usize>,
 }
 
 impl Identity {
@@ -38,6 +41,7 @@ impl Identity {
                 .given_scores
                 .as_ref()
                 .map(|given| given.hash().to_string()),
+            user_columns: job.options.user_columns,
         }
     }
 
@@ -99,7 +103,7 @@ impl Identity {
         }
         let gone = then.keys().filter(|name| !now.contains_key(*name));
         what.extend(gone.map(|name| format!("{name} is gone")));
-        if self.parameters != earlier.parameters {
+        if self.parameters != earlier.parameters || self.user_columns != earlier.user_columns {
             what.push("parameters are others".to_owned());
         }
         if self.model != earlier.model || self.given_scores != earlier.given_scores {

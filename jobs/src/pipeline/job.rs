@@ -19,7 +19,7 @@ use crate::log;
 use crate::progress::Progress;
 use crate::telemetry;
 use graph_recs_warehouse::report::Changed;
-use graph_recs_warehouse::{SPILL, Warehouse, WarehouseLock};
+use graph_recs_warehouse::{Publication, SPILL, Warehouse, WarehouseLock};
 
 /// What a job is asked to do.
 #[derive(Clone, Debug)]
@@ -42,10 +42,47 @@ pub struct JobOptions {
     pub engine: Engine,
     /// The cluster to work on; this process alone without one.
     pub cluster: Option<ClusterOptions>,
+    /// How many columns the records of `user.csv` must have, when it is said.
+    pub user_columns: Option<usize>,
     /// A file that the input folder must have, by which its writer says that it is finished.
     pub ready_file: Option<String>,
     /// Whether a run of a later as-of stays the current one.
     pub keep_later: bool,
+}
+
+/// Counts of this name, and the source's, say how many columns its records have.
+const COLUMNS: &str = "columns_";
+
+/// Among so many users somebody's flag says something, be it a 0.
+const MANY_USERS: u64 = 100;
+
+/// Who is suspended may not be told by the column that is looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersInDoubt {
+    /// The users' records have another number of columns than in the run published before.
+    #[error(
+        "most records of user.csv have {now} columns; in run {run}, published before, they had {before}. Who is suspended \
+         is told by the 12th column: look whether it still tells that, then say --user-columns {now}; or mend the export"
+    )]
+    Columns {
+        /// Columns of most records.
+        now: usize,
+        /// Columns in the run before.
+        before: i64,
+        /// The run before.
+        run: String,
+    },
+    /// No record says anything where the flag should be.
+    #[error(
+        "none of the {records} records of user.csv says in its 12th column whether the user is suspended: it is empty in \
+         all. Did the columns move? If nobody is suspended, export a 0 there, or say --user-columns {now}"
+    )]
+    NoFlag {
+        /// Columns of most records.
+        now: usize,
+        /// How many records there are.
+        records: u64,
+    },
 }
 
 /// A job with its input and its model found and its warehouse opened.
@@ -66,8 +103,9 @@ impl Job {
     /// An [`graph_recs_sql::InputError`] when the folder or one of the sources needed is not there.
     pub async fn open(options: JobOptions) -> Result<Self> {
         let input = Input::open(&options.input, options.date).await?;
+        let input = input.with_user_columns(options.user_columns);
         if let Some(marker) = &options.ready_file {
-            input.require_marker(marker)?;
+            input.require_marker(marker).await?;
         }
         input.require(&needed_sources(&options))?;
         let model = LazyModel::open(options.model.as_deref()).await?;
@@ -101,6 +139,24 @@ impl Job {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How many columns the records of each CSV source have, as counts of the run.
+    pub(crate) async fn columns(&self) -> Result<Vec<(String, i64)>> {
+        let mut found = Vec::new();
+        for source in self.sources() {
+            if let Some(columns) = self.input.columns(source).await? {
+                let name = format!("{COLUMNS}{}", source.name());
+                found.push((name, i64::try_from(columns)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The run that is current, unless it is this one.
+    pub(super) async fn published_before(&self, run_id: &str) -> Result<Option<Publication>> {
+        let current = self.warehouse.current().await?;
+        Ok(current.filter(|current| current.run_id != run_id))
     }
 
     /// The sources that the job reads.
@@ -154,6 +210,9 @@ impl Job {
     async fn start_for(self, step: Option<Step>, progress: Progress) -> Result<Run> {
         let identity = Identity::of(&self);
         let id = identity.run_id()?;
+        for name in self.input.passed_over() {
+            tracing::info!("{name} in the input folder is passed over: it is no export");
+        }
         log::run_begins(&id);
         telemetry::run_begins(&id, self.options.parameters.as_of.timestamp());
         let (warehouse, now) = (&self.warehouse, Utc::now());
@@ -176,6 +235,8 @@ impl Job {
                 changed.since
             );
         }
+        let last = self.published_before(&id).await?;
+        require_users(&self.input, self.options.user_columns, last.as_ref()).await?;
         identity.keep(&work).await?;
         let mut engine = self.options.engine.clone();
         if engine.spill_folder.is_none() {
@@ -201,6 +262,43 @@ impl Job {
             changed,
             lock,
         })
+    }
+}
+
+/// Fails when the flag of suspension, which is found by its place, may stand elsewhere, and nobody `said` how many columns
+/// there are: the users' records have another number of columns than in the run published before, `last`, or not one of
+/// many says anything in the flag's place.
+///
+/// # Errors
+/// [`UsersInDoubt`], and errors of reading.
+pub async fn require_users(
+    input: &Input,
+    said: Option<usize>,
+    last: Option<&Publication>,
+) -> Result<()> {
+    if said.is_some() {
+        return Ok(());
+    }
+    let form = input.user_form().await?;
+    let Some(now) = form.columns else {
+        return Ok(());
+    };
+    let name = format!("{COLUMNS}{}", Source::User.name());
+    let report = last.and_then(Publication::report);
+    let before = report.and_then(|report| report.counts.get(&name).copied());
+    match (before, last) {
+        (Some(before), Some(last)) if i64::try_from(now)? != before => Err(UsersInDoubt::Columns {
+            now,
+            before,
+            run: last.run_id.clone(),
+        }
+        .into()),
+        _ if form.with_flag == 0 && form.records >= MANY_USERS => Err(UsersInDoubt::NoFlag {
+            now,
+            records: form.records,
+        }
+        .into()),
+        _ => Ok(()),
     }
 }
 

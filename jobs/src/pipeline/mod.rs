@@ -19,7 +19,7 @@ mod run;
 mod work;
 
 pub use checks::{ChecksFailed, check_header};
-pub use job::{Job, JobOptions};
+pub use job::{Job, JobOptions, require_users};
 pub use meter::{Cost, Meter};
 pub use report::{render, render_checks};
 pub use run::{Published, Run, Step, StepOutcome};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::listing::ListingOptions;
@@ -72,6 +72,26 @@ impl WorkFolder {
     async fn write_parquet(&self, name: &str, rows: SendableRecordBatchStream) -> Result<DataFile> {
         let path = self.path(&format!("{name}.parquet"))?;
         Ok(write_parquet(self.store(), &path, rows.schema(), rows).await?)
+    }
+
+    /// The rows that [`Self::write_rows`] wrote under a name, if they are there.
+    pub async fn read_rows(
+        &self,
+        context: &SessionContext,
+        name: &str,
+    ) -> Result<Option<RecordBatch>> {
+        let path = self.path(&format!("{name}.parquet"))?;
+        match self.store().head(&path).await {
+            Ok(_) => {}
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{path} cannot be read")),
+        }
+        let url = self.warehouse.url().join(path.as_ref())?;
+        let frame = context
+            .read_parquet(url.as_str(), Default::default())
+            .await?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        Ok(Some(concat_batches(&schema, &frame.collect().await?)?))
     }
 
     /// Registers an intermediate table, whose rows are sorted by user, under its name.

@@ -18,6 +18,7 @@ use datafusion::parquet::arrow::arrow_reader::{
 use serde::{Deserialize, Serialize};
 
 use super::error::WarehouseError;
+use super::report::Report;
 use super::tables::{PerTable, Table};
 
 /// Name of the table's folder.
@@ -84,6 +85,13 @@ pub struct Publication {
     pub model_hash: Option<String>,
     /// The run's report, JSON.
     pub report: String,
+}
+
+impl Publication {
+    /// The run's report; `None` when it is not of this version's form.
+    pub fn report(&self) -> Option<Report> {
+        serde_json::from_str(&self.report).ok()
+    }
 }
 
 fn version_column(table: Table) -> String {

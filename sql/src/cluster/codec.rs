@@ -51,7 +51,11 @@ enum Role {
 #[derive(Serialize, Deserialize)]
 enum Header {
     Piece(PieceSpec),
-    Records { source: String, root: String },
+    Records {
+        source: String,
+        root: String,
+        user_columns: Option<usize>,
+    },
 }
 
 impl Codec {
@@ -200,7 +204,11 @@ impl PhysicalExtensionCodec for Codec {
         })?;
         match header {
             Header::Piece(spec) => Ok(Arc::new(self.decode_piece(spec, body, context))),
-            Header::Records { source, root } => {
+            Header::Records {
+                source,
+                root,
+                user_columns,
+            } => {
                 let source = Source::ALL
                     .into_iter()
                     .find(|known| known.name() == source)
@@ -212,7 +220,7 @@ impl PhysicalExtensionCodec for Codec {
                     &conf,
                     &PhysicalPlanDecodeContext::new(context, self),
                     converter,
-                    Arc::new(RecordSource::new(source, root)),
+                    Arc::new(RecordSource::new(source, root, user_columns)),
                 )?;
                 Ok(DataSourceExec::from_data_source(config))
             }
@@ -237,6 +245,7 @@ impl PhysicalExtensionCodec for Codec {
             let header = Header::Records {
                 source: records.source().name().to_string(),
                 root: records.root().to_string(),
+                user_columns: records.user_columns(),
             };
             let conf = serialize_file_scan_config(config, self, converter)?;
             return put(bytes, &header, &conf.encode_to_vec());

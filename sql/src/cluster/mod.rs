@@ -32,7 +32,7 @@ use datafusion::prelude::SessionConfig;
 
 /// Raised when a change of the program changes results, or what steps and pieces of a run hand to each other, so that
 /// versions are told apart: a run is not gone on with by another, and executors of another are refused.
-pub const RESULTS_VERSION: u32 = 4;
+pub const RESULTS_VERSION: u32 = 5;
 
 /// The path on an executor where a driver asks whether it is fit for a run.
 pub const FIT_PATH: &str = "/graph-recs/fit";

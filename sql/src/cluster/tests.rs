@@ -12,7 +12,7 @@ use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use graph_recs_udfs::model::Model;
-use graph_recs_udfs::scan::{RecordTable, Source};
+use graph_recs_udfs::scan::{Format, FoundUserForm, RecordTable, Source, SourceFile};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use tempfile::TempDir;
@@ -42,8 +42,18 @@ async fn likes() -> (TempDir, SessionContext) {
     let meta = object_store::ObjectStoreExt::head(&LocalFileSystem::new(), &file)
         .await
         .unwrap();
+    let file = SourceFile {
+        meta,
+        format: Format::Text,
+    };
     let store = ObjectStoreUrl::local_filesystem();
-    let table = RecordTable::new(Source::Like, store, root, vec![meta]);
+    let table = RecordTable::new(
+        Source::Like,
+        store,
+        root,
+        vec![file],
+        FoundUserForm::default(),
+    );
     let context = context();
     context.register_table("records", Arc::new(table)).unwrap();
     (folder, context)

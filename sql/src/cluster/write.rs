@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, Int32Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{
+    Array, AsArray, Int32Array, RecordBatch, StringArray, new_null_array,
+};
 use datafusion::arrow::compute::kernels::interleave::interleave_record_batch;
 use datafusion::arrow::compute::{BatchCoalescer, cast, filter_record_batch, is_not_null, is_null};
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
@@ -12,6 +14,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::AsyncArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use futures::StreamExt;
+use graph_recs_udfs::text::shown;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -56,7 +59,7 @@ pub struct Segment {
 /// Records that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
-    /// The file with source, file, line, reason and raw.
+    /// The file with source, file, line, reason, raw, and the user_id where it could be read.
     pub file: PieceFile,
     /// How many, by reason.
     pub reasons: BTreeMap<String, u64>,
@@ -362,6 +365,11 @@ impl Refused {
         let lines = records
             .column_by_name("line")
             .ok_or_else(|| exec_datafusion_err!("raw records without line"))?;
+        // A user's id that can be read: whoever it is counts as suspended.
+        let users = match records.column_by_name("user_id") {
+            Some(users) => Arc::clone(users),
+            None => new_null_array(&DataType::Int32, records.num_rows()),
+        };
         for reason in reasons.iter().flatten() {
             *self.reasons.entry(reason.to_string()).or_default() += 1;
         }
@@ -369,10 +377,10 @@ impl Refused {
             let line = lines.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
             self.first = Some(format!(
                 "{} line {}: {}: {:.200}",
-                files.value(0),
+                shown(files.value(0)),
                 line.value(0),
                 reasons.value(0),
-                raws.value(0)
+                shown(raws.value(0))
             ));
         }
         let text = |name: &str| Field::new(name, DataType::Utf8, false);
@@ -382,6 +390,7 @@ impl Refused {
             Field::new("line", DataType::Int64, false),
             text("reason"),
             text("raw"),
+            Field::new("user_id", DataType::Int32, true),
         ]);
         let sources =
             StringArray::from_iter_values(std::iter::repeat_n(source, records.num_rows()));
@@ -393,6 +402,7 @@ impl Refused {
                 Arc::clone(lines),
                 Arc::new(reasons),
                 Arc::new(raws),
+                users,
             ],
         )?);
         Ok(())

@@ -163,7 +163,7 @@ fn escaped_bytes(backslashes: u64, escaped: &mut u64) -> u64 {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Masks {
     pub(super) quotes: u64,
-    backslashes: u64,
+    pub(super) backslashes: u64,
     controls: u64,
     /// Not ASCII.
     pub(super) high: u64,

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Why a record cannot be read.
 ///
-/// A record may have several faults; the one that counts is the first of: not UTF-8, not JSON or an unclosed quote,
+/// A record may have several faults; the one that counts is the first of: not UTF-8, not JSON or bad quoting,
 /// ragged, then the needed fields in the order in which the record's type lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -10,8 +10,8 @@ pub enum Reason {
     NotUtf8,
     /// Not one JSON text by RFC 8259, or nested deeper than 128 levels.
     NotJson,
-    /// A quoted CSV field does not end.
-    UnclosedQuote,
+    /// Text follows the closing quote of a CSV field, or there is no closing quote, or a backslash before a quote.
+    BadQuoting,
     /// Too few columns, or too many where their number is fixed.
     Ragged,
     /// A needed field is absent, empty or null.
@@ -35,7 +35,7 @@ impl Reason {
     pub const ALL: [Self; 11] = [
         Self::NotUtf8,
         Self::NotJson,
-        Self::UnclosedQuote,
+        Self::BadQuoting,
         Self::Ragged,
         Self::MissingField,
         Self::WrongType,
@@ -51,7 +51,7 @@ impl Reason {
         match self {
             Self::NotUtf8 => "not_utf8",
             Self::NotJson => "not_json",
-            Self::UnclosedQuote => "unclosed_quote",
+            Self::BadQuoting => "bad_quoting",
             Self::Ragged => "ragged",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",

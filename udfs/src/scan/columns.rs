@@ -11,8 +11,8 @@ use datafusion::common::{Result, internal_err};
 
 use super::Source;
 use crate::records::{
-    Engagement, Message, MessageParser, Reason, User, next_plain_engagement, next_plain_user,
-    parse_engagement, parse_follow, parse_user,
+    Engagement, Framing, Message, MessageParser, Reason, User, next_plain_engagement,
+    next_plain_user, parse_engagement, parse_follow, parse_user,
 };
 
 /// A parsed record of any source.
@@ -22,6 +22,10 @@ pub(crate) enum Record<'a> {
     Message(Message<'a>),
 }
 
+/// The column, of users alone and in no table, that tells how many columns a record has.
+pub(crate) const COLUMNS: &str = "columns";
+/// Likewise, whether its flag of suspension says anything.
+pub(crate) const HAS_FLAG: &str = "has_flag";
 /// So many engagements go into the columns at once: few enough for the processor's nearest cache.
 const ENGAGEMENTS: usize = 512;
 
@@ -31,6 +35,8 @@ pub(crate) struct Columns {
     schema: SchemaRef,
     file: String,
     parser: Option<MessageParser>,
+    /// How many columns a user's record should have, where that is known.
+    user_columns: Option<usize>,
     typed: Typed,
     /// Engagements on their way into the columns.
     engagements: Vec<Engagement>,
@@ -47,6 +53,8 @@ struct Typed {
     message_id: Option<Int64Builder>,
     timestamp: Option<TimestampSecondBuilder>,
     suspended: Option<BooleanBuilder>,
+    columns: Option<Int64Builder>,
+    has_flag: Option<BooleanBuilder>,
     recommended: Option<BooleanBuilder>,
     body: Option<StringBuilder>,
     link_description: Option<StringBuilder>,
@@ -60,7 +68,12 @@ struct Unreadable {
 }
 
 impl Columns {
-    pub(crate) fn new(source: Source, schema: SchemaRef, file: String) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        schema: SchemaRef,
+        file: String,
+        user_columns: Option<usize>,
+    ) -> Self {
         let mut typed = Typed::default();
         for field in schema.fields() {
             match field.name().as_str() {
@@ -69,6 +82,8 @@ impl Columns {
                 "message_id" | "id" => typed.message_id = Some(Int64Builder::new()),
                 "timestamp" | "created_at" => typed.timestamp = Some(TimestampSecondBuilder::new()),
                 "suspended" => typed.suspended = Some(BooleanBuilder::new()),
+                COLUMNS => typed.columns = Some(Int64Builder::new()),
+                HAS_FLAG => typed.has_flag = Some(BooleanBuilder::new()),
                 "recommended" => typed.recommended = Some(BooleanBuilder::new()),
                 "body" => typed.body = Some(StringBuilder::new()),
                 "link_description" => typed.link_description = Some(StringBuilder::new()),
@@ -81,6 +96,7 @@ impl Columns {
             schema,
             file,
             parser,
+            user_columns,
             typed,
             engagements: Vec::new(),
             unreadable: Vec::new(),
@@ -90,6 +106,14 @@ impl Columns {
 
     pub(crate) fn source(&self) -> Source {
         self.source
+    }
+
+    /// How the source's records are told apart.
+    pub(crate) fn framing(&self) -> Framing {
+        match self.source {
+            Source::User => Framing::QuotedCsv(self.user_columns),
+            _ => Framing::Line,
+        }
     }
 
     pub(crate) fn file(&self) -> &str {
@@ -117,7 +141,7 @@ impl Columns {
             Source::Reply | Source::Mention | Source::Like => {
                 parse_engagement(record).map(Record::Engagement)
             }
-            Source::User => parse_user(record).map(Record::User),
+            Source::User => return self.push_user(record, line, None),
             Source::Message => match &mut self.parser {
                 Some(parser) => match parser.parse(record) {
                     Ok(message) => {
@@ -136,6 +160,27 @@ impl Columns {
         }
     }
 
+    /// Adds a record that is longer than any is read, of which `beginning` is the first part.
+    pub(crate) fn push_too_long(&mut self, beginning: &[u8], line: u64) {
+        match self.source {
+            Source::User => self.push_user(beginning, line, Some(Reason::TooLong)),
+            _ => self.push_unreadable(Reason::TooLong, line, || escaped(beginning)),
+        }
+    }
+
+    /// Adds a user's record, unreadable for `reason` if there is one.
+    fn push_user(&mut self, record: &[u8], line: u64, reason: Option<Reason>) {
+        let read = parse_user(record, self.user_columns);
+        let columns = read.columns.filter(|_| reason.is_none());
+        self.typed.push_form(columns, read.has_flag);
+        match reason.map_or(read.user, Err) {
+            Ok(user) => self.push(Record::User(user)),
+            Err(reason) => {
+                self.push_unreadable_user(reason, read.user_id, line, || escaped(record));
+            }
+        }
+    }
+
     /// Adds records that some bytes begin with, if they are written plainly: at most `most`, only such as begin before
     /// `end`, and not always all. Tells how many bytes and lines they take.
     pub(crate) fn push_plain(&mut self, bytes: &[u8], end: usize, most: usize) -> (usize, u64) {
@@ -144,10 +189,14 @@ impl Columns {
             Source::Reply | Source::Mention | Source::Like => {
                 self.push_plain_engagements::<false>(bytes, end, most)
             }
-            Source::User => next_plain_user(bytes).map_or((0, 0), |(user, length, lines)| {
-                self.push(Record::User(user));
-                (length, lines)
-            }),
+            Source::User => {
+                let Some(plain) = next_plain_user(bytes, self.user_columns) else {
+                    return (0, 0);
+                };
+                self.typed.push_form(Some(plain.columns), plain.has_flag);
+                self.push(Record::User(plain.user));
+                (plain.length, plain.lines)
+            }
             Source::Message => {
                 let parser = self.parser.as_mut();
                 let Some((message, length)) = parser.and_then(|parser| parser.next_plain(bytes))
@@ -196,7 +245,19 @@ impl Columns {
         line: u64,
         raw: impl FnOnce() -> String,
     ) {
-        self.typed.push_null();
+        self.typed.push_form(None, false);
+        self.push_unreadable_user(reason, None, line, raw);
+    }
+
+    /// Adds an unreadable record of a user whose id may be known.
+    pub(super) fn push_unreadable_user(
+        &mut self,
+        reason: Reason,
+        user_id: Option<i32>,
+        line: u64,
+        raw: impl FnOnce() -> String,
+    ) {
+        self.typed.push_null(user_id);
         self.unreadable.push(Unreadable {
             row: self.rows,
             line,
@@ -228,6 +289,8 @@ impl Columns {
                 "message_id" | "id" => finished(&mut typed.message_id),
                 "timestamp" | "created_at" => finished(&mut typed.timestamp),
                 "suspended" => finished(&mut typed.suspended),
+                COLUMNS => finished(&mut typed.columns),
+                HAS_FLAG => finished(&mut typed.has_flag),
                 "recommended" => finished(&mut typed.recommended),
                 "body" => finished(&mut typed.body),
                 "link_description" => finished(&mut typed.link_description),
@@ -347,8 +410,16 @@ impl Typed {
         append_all(&mut self.timestamp, all, |one| one.timestamp);
     }
 
-    fn push_null(&mut self) {
-        append(&mut self.user_id, |b| b.append_null());
+    /// Adds what the form of a user's record tells.
+    fn push_form(&mut self, columns: Option<usize>, has_flag: bool) {
+        append(&mut self.columns, |b| {
+            b.append_option(columns.map(|columns| columns as i64))
+        });
+        append(&mut self.has_flag, |b| b.append_value(has_flag));
+    }
+
+    fn push_null(&mut self, user_id: Option<i32>) {
+        append(&mut self.user_id, |b| b.append_option(user_id));
         append(&mut self.engaged_with_user_id, |b| b.append_null());
         append(&mut self.message_id, |b| b.append_null());
         append(&mut self.timestamp, |b| b.append_null());
@@ -382,7 +453,7 @@ fn append_all<T: ArrowPrimitiveType>(
 }
 
 /// A record's text for the quarantine: bytes that are not UTF-8 are written as `\xFF`, so that nothing is lost.
-fn escaped(record: &[u8]) -> String {
+pub(super) fn escaped(record: &[u8]) -> String {
     let mut text = String::with_capacity(record.len());
     for chunk in record.utf8_chunks() {
         text.push_str(chunk.valid());
