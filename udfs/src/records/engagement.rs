@@ -1,5 +1,6 @@
 use super::Reason;
 use super::csv::fields;
+use super::field::{Field, first_reason};
 use super::number::{number_in, parse_i64, parse_user_id};
 use super::quotes::BLOCK;
 #[cfg(not(target_arch = "x86_64"))]
@@ -103,32 +104,31 @@ pub fn next_plain_engagement<const FOLLOW: bool>(bytes: &[u8]) -> Option<(Engage
     Some((engagement, newline + 1))
 }
 
-/// An engagement from the values of the first columns that [`parse_follow`] (`kind_is_follow`) or
-/// [`parse_engagement`] reads, rel_type not needed. Values of other types come as the text that writes them.
+/// An engagement from the values of the columns that [`parse_follow`] (`kind_is_follow`) or [`parse_engagement`] reads,
+/// rel_type not needed.
 ///
 /// # Errors
 /// The [`Reason`] why they are none; a null is a [`Reason::MissingField`].
 pub fn engagement_from_fields(
     kind_is_follow: bool,
-    fields: &[Option<&str>],
+    fields: &[Field<'_>],
 ) -> Result<Engagement, Reason> {
-    match (kind_is_follow, fields) {
-        (true, [user, other, timestamp, ..]) => {
-            engagement(text(user), text(other), None, text(timestamp))
-        }
-        (false, [user, other, message, timestamp, ..]) => engagement(
-            text(user),
-            text(other),
-            Some(text(message)),
-            text(timestamp),
-        ),
-        _ => Err(Reason::Ragged),
-    }
-}
-
-/// The bytes of a column's value; a null is as good as an empty field.
-fn text<'a>(field: &Option<&'a str>) -> &'a [u8] {
-    field.unwrap_or_default().as_bytes()
+    let read = || {
+        let (user, other, message, timestamp) = match (kind_is_follow, fields) {
+            (true, [user, other, timestamp, ..]) => (user, other, None, timestamp),
+            (false, [user, other, message, timestamp, ..]) => {
+                (user, other, Some(message), timestamp)
+            }
+            _ => return Err(Reason::Ragged),
+        };
+        Ok(Engagement {
+            user_id: user.user_id()?,
+            engaged_with_user_id: other.user_id()?,
+            message_id: message.map_or(Ok(0), |message| message.integer())?,
+            timestamp: timestamp.time()?,
+        })
+    };
+    read().map_err(|reason| first_reason(fields, reason))
 }
 
 fn engagement(
@@ -292,7 +292,7 @@ mod tests {
             ("1,0,x,2019-09-30 00:00:00,x", Reason::OutOfRange),
             ("8,10,9,not-a-date,x", Reason::NoSuchDate),
             ("8,10,9,2019-02-30 00:00:00,x", Reason::NoSuchDate),
-            ("x,10,9,2019-02-30 00:00:00,\"", Reason::UnclosedQuote),
+            ("x,10,9,2019-02-30 00:00:00,\"", Reason::BadQuoting),
         ] {
             assert_eq!(parse_engagement(line.as_bytes()), Err(reason), "{line}");
         }
@@ -307,28 +307,42 @@ mod tests {
 
     #[test]
     fn columns_read_like_lines() {
-        let (user, other, at) = (Some("2390"), Some("5164"), Some("1970-01-01T00:00:05"));
-        assert_eq!(engagement_from_fields(true, &[user, other, at]), Ok(FOLLOW));
-        assert_eq!(
-            engagement_from_fields(false, &[user, other, Some("-7"), at, None]),
-            Ok(LIKE)
-        );
-        assert_eq!(
-            engagement_from_fields(false, &[user, other, Some("-7"), at]),
-            Ok(LIKE)
-        );
-        assert_eq!(
-            engagement_from_fields(false, &[user, other, None, at]),
-            Err(Reason::MissingField)
-        );
-        assert_eq!(
-            engagement_from_fields(false, &[user, other, at]),
-            Err(Reason::Ragged)
-        );
+        let (user, other) = (Field::Integer(2390), Field::Text("5164"));
+        let times = [Field::Time(5), Field::Text("1970-01-01T00:00:05")];
+        for at in times {
+            assert_eq!(engagement_from_fields(true, &[user, other, at]), Ok(FOLLOW));
+            for message in [Field::Integer(-7), Field::Text("-7")] {
+                assert_eq!(
+                    engagement_from_fields(false, &[user, other, message, at]),
+                    Ok(LIKE)
+                );
+            }
+            for (fields, reason) in [
+                ([user, other, Field::Null, at], Reason::MissingField),
+                ([user, Field::Text(""), other, at], Reason::MissingField),
+                ([user, Field::Text("5.0"), other, at], Reason::NotANumber),
+                ([user, Field::Integer(0), other, at], Reason::OutOfRange),
+                (
+                    [
+                        Field::Null,
+                        other,
+                        other,
+                        Field::Unreadable(Reason::NotUtf8),
+                    ],
+                    Reason::NotUtf8,
+                ),
+                (
+                    [user, other, other, Field::Unreadable(Reason::NoSuchDate)],
+                    Reason::NoSuchDate,
+                ),
+            ] {
+                assert_eq!(engagement_from_fields(false, &fields), Err(reason));
+            }
+            assert_eq!(
+                engagement_from_fields(false, &[user, other, at]),
+                Err(Reason::Ragged)
+            );
+        }
         assert_eq!(engagement_from_fields(true, &[]), Err(Reason::Ragged));
-        assert_eq!(
-            engagement_from_fields(true, &[user, Some("5.0"), at]),
-            Err(Reason::NotANumber)
-        );
     }
 }

@@ -1,7 +1,8 @@
 use super::Reason;
 use super::csv::without_line_end;
+use super::field::{Field, first_reason};
 use super::json::{Kind, NotJson, Scanner, Value};
-use super::number::{i64_in, parse_i64, parse_user_id, user_id};
+use super::number::{i64_in, user_id};
 use super::quotes::Quotes;
 use super::shapes::Shapes;
 use super::timestamp::needed_timestamp;
@@ -222,11 +223,11 @@ fn string(value: Option<Value>) -> Result<Value, Reason> {
 }
 
 /// A message from the columns id, body, created_at, user_id, recommended, link_description; what follows them is not
-/// looked at. Values of other types come as the text that writes them; `true` alone recommends.
+/// looked at. A null in link_description says that there is none; recommended is said by a flag that is set alone.
 ///
 /// # Errors
 /// The [`Reason`] why they are none; a null in one of the first four is a [`Reason::MissingField`].
-pub fn message_from_fields<'a>(fields: &[Option<&'a str>]) -> Result<Message<'a>, Reason> {
+pub fn message_from_fields<'a>(fields: &[Field<'a>]) -> Result<Message<'a>, Reason> {
     let [
         id,
         body,
@@ -239,15 +240,47 @@ pub fn message_from_fields<'a>(fields: &[Option<&'a str>]) -> Result<Message<'a>
     else {
         return Err(Reason::Ragged);
     };
-    let bytes = |field: &Option<&'a str>| field.unwrap_or_default().as_bytes();
-    Ok(Message {
-        id: parse_i64(bytes(id))?,
-        user_id: parse_user_id(bytes(user_id))?,
-        created_at: needed_timestamp(bytes(created_at))?,
-        recommended: *recommended == Some("true"),
-        body: body.ok_or(Reason::MissingField)?,
-        link_description: link_description.unwrap_or_default(),
-    })
+    let read = || {
+        Ok(Message {
+            id: id.integer()?,
+            user_id: user_id.user_id()?,
+            created_at: created_at.time()?,
+            body: body.text()?,
+            recommended: match recommended.flag() {
+                Err(Reason::NotUtf8) => return Err(Reason::NotUtf8),
+                said => said == Ok(true),
+            },
+            link_description: match link_description {
+                Field::Null => "",
+                given => given.text()?,
+            },
+        })
+    };
+    read().map_err(|reason| first_reason(fields, reason))
+}
+
+/// Reads the JSON text of a column `links` as the member of that name is read: the description of the first link goes to
+/// the buffer. Tells whether there is one.
+///
+/// # Errors
+/// [`Reason::NotJson`], or [`Reason::TooLong`] for a text of 4 GiB.
+pub fn link_description_in(links: &str, description: &mut String) -> Result<bool, Reason> {
+    description.clear();
+    if u32::try_from(links.len()).is_err() {
+        return Err(Reason::TooLong);
+    }
+    let mut quotes = Quotes::default();
+    quotes.index(links.as_bytes());
+    let scanner = Scanner::new(links, &quotes);
+    let mut found = None;
+    first_description(&scanner, 0, &mut found)
+        .and_then(|at| scanner.end(at))
+        .map_err(|NotJson| Reason::NotJson)?;
+    let Ok(value) = string(found) else {
+        return Ok(false);
+    };
+    description.push_str(value.decode(links, &mut String::new()));
+    Ok(true)
 }
 
 #[cfg(test)]

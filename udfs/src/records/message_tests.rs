@@ -413,12 +413,12 @@ fn nesting_is_bounded() {
 #[test]
 fn columns_read_like_lines() {
     let fields = [
-        Some("7"),
-        Some("Hi"),
-        Some("1970-01-01T00:00:05"),
-        Some("3"),
-        Some("true"),
-        Some("d"),
+        Field::Integer(7),
+        Field::Text("Hi"),
+        Field::Time(5),
+        Field::Text("3"),
+        Field::Flag(true),
+        Field::Text("d"),
     ];
     let message = Message {
         recommended: true,
@@ -427,12 +427,65 @@ fn columns_read_like_lines() {
     };
     assert_eq!(message_from_fields(&fields), Ok(message));
     let mut nulls = fields;
-    (nulls[4], nulls[5]) = (None, None);
+    (nulls[4], nulls[5]) = (Field::Null, Field::Null);
     assert_eq!(message_from_fields(&nulls), Ok(PLAIN));
-    for needed in 0..4 {
+    for (at, value, reason) in [
+        (0, Field::Null, Reason::MissingField),
+        (1, Field::Null, Reason::MissingField),
+        (2, Field::Null, Reason::MissingField),
+        (3, Field::Null, Reason::MissingField),
+        (1, Field::Integer(1), Reason::WrongType),
+        (4, Field::Unreadable(Reason::NotUtf8), Reason::NotUtf8),
+        (5, Field::Unreadable(Reason::NotJson), Reason::NotJson),
+    ] {
         let mut fields = fields;
-        fields[needed] = None;
-        assert_eq!(message_from_fields(&fields), Err(Reason::MissingField));
+        fields[at] = value;
+        assert_eq!(message_from_fields(&fields), Err(reason), "{at} {value:?}");
     }
     assert_eq!(message_from_fields(&fields[..5]), Err(Reason::Ragged));
+    // As of JSON, anything that is not true does not recommend.
+    for (value, recommended) in [
+        (Field::Integer(1), true),
+        (Field::Text("1"), true),
+        (Field::Text("true"), true),
+        (Field::Integer(2), false),
+        (Field::Text("yes"), false),
+        (Field::Unreadable(Reason::NotANumber), false),
+    ] {
+        let mut fields = fields;
+        fields[4] = value;
+        let found = message_from_fields(&fields).unwrap();
+        assert_eq!(found.recommended, recommended, "{value:?}");
+    }
+}
+
+#[test]
+fn links_of_a_column_read_like_a_member() {
+    let mut description = "before".to_string();
+    for (links, expected) in [
+        (
+            r#"[{"description": "d\u00e9", "url": "x"}, {"description": "e"}]"#,
+            Some("d\u{e9}"),
+        ),
+        (r#" [ {"url": [1, {}], "description": "d"} ] "#, Some("d")),
+        ("[{\"description\": null}]", None),
+        ("[{\"description\": 5}]", None),
+        ("[{}]", None),
+        ("[]", None),
+        ("null", None),
+        ("{\"description\": \"d\"}", None),
+    ] {
+        let found = link_description_in(links, &mut description).unwrap();
+        assert_eq!(found.then_some(description.as_str()), expected, "{links}");
+        let line = format!(
+            r#"{{"id": 7, "body": "Hi", "created_at": "1970-01-01T00:00:05", "user_id": 3, "links": {links}}}"#
+        );
+        let mut parser = MessageParser::new();
+        let message = parser.parse(line.as_bytes()).unwrap();
+        assert_eq!(message.link_description, expected.unwrap_or_default());
+    }
+    for bad in ["", "[", "[{'description': 'd'}]", "[] []", "[NaN]"] {
+        let found = link_description_in(bad, &mut description);
+        assert_eq!(found, Err(Reason::NotJson), "{bad}");
+    }
 }

@@ -10,6 +10,7 @@
 
 mod csv;
 mod engagement;
+mod field;
 mod json;
 mod message;
 mod number;
@@ -19,14 +20,17 @@ mod shapes;
 mod timestamp;
 mod user;
 
-pub use csv::{Framing, MAX_QUOTED_RECORD, is_blank, next_record, next_record_at_end};
+pub use csv::{
+    Framing, MAX_QUOTED_RECORD, count_columns, is_blank, next_record, next_record_at_end,
+};
 pub use engagement::{
     Engagement, engagement_from_fields, next_plain_engagement, parse_engagement, parse_follow,
 };
-pub use message::{Message, MessageParser, message_from_fields};
+pub use field::Field;
+pub use message::{Message, MessageParser, link_description_in, message_from_fields};
 pub use reason::Reason;
 pub use timestamp::parse_timestamp;
-pub use user::{User, next_plain_user, parse_user, user_from_fields};
+pub use user::{PlainUser, User, UserRecord, next_plain_user, parse_user, user_from_fields};
 
 #[cfg(test)]
 mod golden_tests;
