@@ -1,4 +1,4 @@
-//! The SQL that runs in PostgreSQL: what makes the tables, and the checks on what was loaded.
+//! The SQL that runs in PostgreSQL: what makes the tables, what surrounds a publication, and the checks on what was loaded.
 
 use crate::plans::{Plan, plans};
 
@@ -31,6 +31,18 @@ pub const MIGRATIONS: &[Migration] = migrations![
     1 "0001_tables" "tables",
     2 "0002_reader" "reader",
 ];
+
+/// What every transaction begins with.
+pub const SETTINGS: &str = include_str!("../postgres/settings.sql");
+
+/// Whose transactions keep a publisher waiting.
+pub const HOLDERS: &str = include_str!("../postgres/holders.sql");
+
+/// Ends what publishers left at work.
+pub const END_WORK: &str = include_str!("../postgres/end_work.sql");
+
+/// What a user lacks to publish.
+pub const RIGHTS: &str = include_str!("../postgres/rights.sql");
 
 /// The checks on what was loaded, in the order in which they are reported. Each is a count that must be 0, as the
 /// checks of the warehouse are.

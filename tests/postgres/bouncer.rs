@@ -9,7 +9,7 @@ use crate::support::{Outcome, program};
 
 impl Server {
     /// Starts PgBouncer before the server and gives the URL through it.
-    fn bouncer(&self) -> String {
+    pub(super) fn bouncer(&self) -> String {
         self.script("bouncer", &[]);
         self.read("bouncer.url")
     }

@@ -1,10 +1,14 @@
 //! PostgreSQL, a real one: each test starts its own, in a folder of its own, and throws it away.
 
 mod bouncer;
+mod doctor;
 mod faults;
 mod migrations;
 mod publishing;
 mod secrets;
+mod settings;
+mod urls;
+mod waits;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -134,6 +138,19 @@ impl Server {
         Session(child)
     }
 
+    /// A statement under way, ended with the value.
+    fn statement(&self, sql: &str) -> Session {
+        let mut psql = self.psql();
+        psql.args(["--command", sql]);
+        let child = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let session = Session(child.unwrap());
+        let at_work = sql.replace('\'', "''");
+        self.wait_until(&format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = '{at_work}' AND state = 'active')"
+        ));
+        session
+    }
+
     /// Waits until a query gives `t`.
     #[track_caller]
     fn wait_until(&self, sql: &str) {
@@ -206,7 +223,12 @@ struct Days {
 
 impl Days {
     fn new() -> Self {
-        let (place, server) = (Place::golden(), Server::start());
+        Self::of(Server::start())
+    }
+
+    /// On a server that is there.
+    fn of(server: Server) -> Self {
+        let place = Place::golden();
         let first = Outcome::of(&mut run(&place, &server.url(), crate::support::AS_OF))
             .exits(0)
             .run_id();
@@ -231,6 +253,23 @@ impl Days {
         assert!(seen.starts_with(&answer.run_id()), "{seen}");
         seen
     }
+}
+
+/// The command that makes a run of the warehouse the current one again.
+fn rollback(place: &Place, url: &str, to: &str) -> Command {
+    let mut command = program();
+    command.args(["rollback", "--to", to, "--warehouse"]);
+    command.arg(place.path("warehouse"));
+    command.env("GRAPH_RECS_DATABASE_URL", url);
+    command
+}
+
+/// The command that looks at the database.
+fn doctor(url: &str) -> Command {
+    let mut command = program();
+    command.args(["doctor", "--only", "database"]);
+    command.env("GRAPH_RECS_DATABASE_URL", url);
+    command
 }
 
 /// The command that runs the golden day as of a moment and publishes it.

@@ -165,7 +165,10 @@ fn of_two_publishers_one_wins() {
         .unwrap();
     server.wait_until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%rec_reasons_1%' AND wait_event_type = 'Lock')");
     let loser = Outcome::of(&mut run(&other, &server.url(), NEXT_AS_OF));
-    loser.exits(5).says(&["another publisher", "lock"]);
+    loser.exits(5).says(&[
+        "another publisher holds the lock",
+        "user graph_recs, application graph-recs",
+    ]);
     assert_eq!(server.seen(), days.first_seen);
     drop(barrier);
     let outcome = winner.wait_with_output().unwrap();

@@ -6,8 +6,9 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::error::DatabaseError;
+use super::migrate::require_version;
 use super::publish::current;
-use super::{ANSWER, Database, begin_with, in_time, query};
+use super::{ANSWER, Database, in_time, query};
 use crate::pipeline::check_header;
 use graph_recs_warehouse::report::{CheckResult, Severity};
 
@@ -26,11 +27,13 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::ChecksFailed`] when a check fails, [`DatabaseError::NothingPublished`].
     pub async fn check(&self, at: DateTime<Utc>) -> Result<Checked, DatabaseError> {
+        self.watched(None, self.check_as_it_is(at)).await
+    }
+
+    async fn check_as_it_is(&self, at: DateTime<Utc>) -> Result<Checked, DatabaseError> {
         let mut connection = self.connect().await?;
-        self.require_version(&mut connection).await?;
-        // All checks see one moment.
-        let moment = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        let mut transaction = begin_with(&mut connection, moment).await?;
+        let mut transaction = self.begin_moment(&mut connection).await?;
+        require_version(&mut transaction).await?;
         let run = current(&mut transaction).await?;
         let run_id = run.ok_or(DatabaseError::NothingPublished)?.run_id;
         let results = run_checks(&mut transaction).await?;

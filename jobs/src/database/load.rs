@@ -16,7 +16,7 @@ use super::copy::{Decoder, Encoder};
 use super::error::DatabaseError;
 use super::slots::hold_claim;
 use super::table::{Slot, Stored};
-use super::{ANSWER, Database, begin, execute, in_time};
+use super::{ANSWER, Database, execute, in_time};
 use graph_recs_warehouse::Warehouse;
 
 /// Rows that one connection loads, at most about.
@@ -74,28 +74,25 @@ impl Totals {
 }
 
 impl Load {
-    /// Makes the index of the key. Concurrently: then a server that crashes meanwhile knows the index and its file, and
-    /// the next clearing removes them; of other indexes the file would stay for ever.
+    /// Makes the index of the key. Not concurrently: nobody else reads or writes the slot, and a concurrent index waits
+    /// for every transaction of the database that is older.
     pub(super) async fn index(self) -> Result<(), DatabaseError> {
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        hold_claim(&mut transaction, self.slot, &self.claim).await?;
         let keys: String = self
             .stored
             .key_columns()
             .map(|column| format!(", {column}"))
             .collect();
+        // The rows come sorted, nearly: with this much the server need not sort them on its disk.
         let index = format!(
-            "CREATE UNIQUE INDEX CONCURRENTLY {} ON {} (user_id{keys})",
+            "SET LOCAL maintenance_work_mem = '256MB'; CREATE UNIQUE INDEX {} ON {} (user_id{keys})",
             self.stored.index(self.slot),
             self.stored.place(self.slot)
         );
-        let mut connection = self.database.connect().await?;
-        // The rows come sorted, nearly: with this much the server need not sort them on its disk.
-        execute(
-            &mut connection,
-            "SET maintenance_work_mem = '256MB'".to_owned(),
-        )
-        .await?;
-        execute(&mut connection, index).await?;
-        Ok(())
+        execute(&mut transaction, index).await?;
+        in_time(ANSWER, transaction.commit()).await
     }
 
     /// Loads the table's rows, of which there are so many, and has the planner look at them.
@@ -110,7 +107,7 @@ impl Load {
             totals.add(&part??);
         }
         let mut connection = self.database.connect().await?;
-        let mut transaction = begin(&mut connection).await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
         // A small sample does: the columns are alike all over.
         let place = self.stored.place(self.slot);
         let analyze = format!("SET LOCAL default_statistics_target = 20; ANALYZE {place}");
@@ -150,7 +147,7 @@ impl Load {
     /// Copies the part's rows into the slot, all of them or none.
     async fn load(self) -> Result<Totals, DatabaseError> {
         let mut connection = self.database.connect().await?;
-        let mut transaction = begin(&mut connection).await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
         // Held until the end: nobody takes the slot while a load of it is under way.
         hold_claim(&mut transaction, self.slot, &self.claim).await?;
         let place = self.stored.place(self.slot);
@@ -179,7 +176,7 @@ impl Load {
         sender: &mpsc::Sender<Result<Vec<Known>, DatabaseError>>,
     ) -> Result<(), DatabaseError> {
         let mut connection = self.database.connect().await?;
-        let mut transaction = begin(&mut connection).await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
         // By the index, along which the rows lie: nothing to sort.
         let settings = "SET LOCAL enable_sort = off; SET LOCAL enable_hashagg = off";
         execute(&mut transaction, settings.to_owned()).await?;

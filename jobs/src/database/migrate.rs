@@ -7,8 +7,9 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row, SqlSafeStr};
 
 use super::error::DatabaseError;
+use super::publish::LOCK;
 use super::table::STORED;
-use super::{ANSWER, Database, begin, execute, in_time, query};
+use super::{ANSWER, Database, execute, in_time, query};
 
 /// Says which migrations were made.
 const TABLE: &str = "graph_recs_store.migrations";
@@ -27,58 +28,74 @@ impl Database {
     /// Brings the tables to a version: the newest, an earlier one, or 0, which leaves none. Says from which version.
     ///
     /// # Errors
-    /// When a statement of a migration fails: it is rolled back then.
+    /// When a statement of a migration fails: all of it is rolled back then.
     pub async fn migrate(&self, target: i64) -> Result<i64, DatabaseError> {
+        self.watched(None, self.migrate_as_it_is(target)).await
+    }
+
+    async fn migrate_as_it_is(&self, target: i64) -> Result<i64, DatabaseError> {
         let mut connection = self.connect().await?;
-        let found = version(&mut connection).await?;
+        let mut transaction = self.begin(&mut connection).await?;
+        // Neither two migrations at once, nor one while somebody publishes.
+        let alone = query("SELECT pg_advisory_xact_lock($1)")
+            .bind(LOCK)
+            .execute(&mut *transaction);
+        in_time(ANSWER, alone).await?;
+        let found = version(&mut transaction).await?;
         if found > newest() {
             return Err(DatabaseError::Version {
                 found,
                 needed: newest(),
             });
         }
-        let migrator = migrator();
+        let migrator = migrator(!exists(&mut transaction, "regnamespace", SCHEMA).await?);
         let migrated = if target < found {
-            migrator.undo(&mut connection, target).await
+            migrator.undo(&mut *transaction, target).await
         } else {
-            migrator.run_to(target, &mut connection).await
+            migrator.run_to(target, &mut *transaction).await
         };
         migrated.map_err(server_error)?;
         if target == newest() {
-            describe(&mut connection).await?;
+            describe(&mut transaction).await?;
         }
+        in_time(ANSWER, transaction.commit()).await?;
         in_time(ANSWER, connection.close()).await?;
         Ok(found)
     }
+}
 
-    /// Fails unless the tables are of the version that this program works with.
-    pub(super) async fn require_version(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<(), DatabaseError> {
-        let (found, needed) = (version(connection).await?, newest());
-        if found == needed {
-            return Ok(());
-        }
-        Err(DatabaseError::Version { found, needed })
+/// Fails unless the tables are of the version that this program works with.
+pub(super) async fn require_version(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    let (found, needed) = (version(connection).await?, newest());
+    if found == needed {
+        return Ok(());
     }
+    Err(DatabaseError::Version { found, needed })
 }
 
 /// The version of the tables, 0 when there are none.
-async fn version(connection: &mut PgConnection) -> Result<i64, DatabaseError> {
-    let sql = format!("SELECT coalesce(max(version), 0) FROM {TABLE} WHERE success");
-    let row = in_time(
-        ANSWER,
-        query(sqlx::AssertSqlSafe(sql)).fetch_one(connection),
-    );
-    match row.await {
-        Ok(row) => Ok(row.try_get(0)?),
-        Err(error) if error.is_missing_table() => Ok(0),
-        Err(error) => Err(error),
+pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, DatabaseError> {
+    if !exists(connection, "regclass", TABLE).await? {
+        return Ok(0);
     }
+    let sql = format!("SELECT coalesce(max(version), 0) FROM {TABLE} WHERE success");
+    let row = query(sqlx::AssertSqlSafe(sql)).fetch_one(connection);
+    Ok(in_time(ANSWER, row).await?.try_get(0)?)
 }
 
-fn migrator() -> Migrator {
+/// Whether a table (`regclass`) or schema (`regnamespace`) is there.
+async fn exists(
+    connection: &mut PgConnection,
+    kind: &str,
+    name: &str,
+) -> Result<bool, DatabaseError> {
+    let sql = format!("SELECT to_{kind}('{name}') IS NOT NULL");
+    let row = query(sqlx::AssertSqlSafe(sql)).fetch_one(connection);
+    Ok(in_time(ANSWER, row).await?.try_get(0)?)
+}
+
+/// Makes its schema, too, where that is not there: whoever has one need not be allowed to make another.
+fn migrator(with_schema: bool) -> Migrator {
     let migrations = MIGRATIONS.iter().flat_map(|migration| {
         [
             (MigrationType::ReversibleUp, migration.up),
@@ -95,7 +112,11 @@ fn migrator() -> Migrator {
         })
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
-    migrator.create_schema(SCHEMA);
+    if with_schema {
+        migrator.create_schema(SCHEMA);
+    }
+    // Our own lock is held: sqlx's would stay with the session, which a pooler may give to somebody else.
+    migrator.set_locking(false);
     migrator.dangerous_set_table_name(TABLE);
     migrator
 }
@@ -118,9 +139,8 @@ async fn describe(connection: &mut PgConnection) -> Result<(), DatabaseError> {
             }
         }
     }
-    let mut transaction = begin(connection).await?;
-    execute(&mut transaction, statements).await?;
-    in_time(ANSWER, transaction.commit()).await
+    execute(connection, statements).await?;
+    Ok(())
 }
 
 fn unreadable(error: impl ToString) -> DatabaseError {

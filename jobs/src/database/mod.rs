@@ -11,8 +11,11 @@
 //! current by one row in `graph_recs.runs`, committed after the checks have passed. See docs/adr/0008-postgresql.md.
 
 mod checks;
+mod connect;
+mod conninfo;
 mod copy;
 mod error;
+mod hidden;
 mod load;
 mod migrate;
 mod probe;
@@ -20,29 +23,40 @@ mod publish;
 mod slots;
 mod table;
 mod url;
+mod waits;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
-use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Postgres, SqlSafeStr, Transaction};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use uuid::Uuid;
 
 pub use checks::Checked;
 pub use error::DatabaseError;
+pub use hidden::{VARIABLE, hide_url};
 pub use migrate::newest;
 pub use probe::Probe;
 pub use publish::{Loaded, Outcome};
-pub use url::{DatabaseUrl, VARIABLE, hide_url};
+pub use url::DatabaseUrl;
+pub use waits::settle;
 
-/// The longest that a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-/// The longest that the server may take for a piece of work; longer means that the connection is lost.
-const ANSWER: Duration = Duration::from_secs(600);
+use connect::{ANSWER, execute, in_time, query};
+use waits::Waits;
 
 /// A PostgreSQL database. Connections are made when they are needed.
 #[derive(Clone)]
 pub struct Database {
-    options: PgConnectOptions,
+    /// Where it may be, in the order in which it is looked for.
+    servers: Vec<PgConnectOptions>,
+    /// The longest that a connection may take to come about.
+    patience: Duration,
+    /// Which of the servers took the last connection.
+    last: Arc<AtomicUsize>,
+    /// Tells the transactions of this value from those of others.
+    mark: i32,
+    waits: Arc<Waits>,
 }
 
 impl Database {
@@ -51,60 +65,17 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Url`].
     pub fn new(url: &DatabaseUrl) -> Result<Self, DatabaseError> {
-        let options = url.options()?.disable_statement_logging();
-        Ok(Self { options })
+        let servers = url.servers()?;
+        let options = servers.options.into_iter();
+        Ok(Self {
+            servers: options
+                .map(|server| server.disable_statement_logging())
+                .collect(),
+            patience: servers.patience,
+            last: Arc::default(),
+            // 31 bits by chance.
+            mark: (Uuid::new_v4().as_u128() >> 97) as i32,
+            waits: Arc::default(),
+        })
     }
-
-    async fn connect(&self) -> Result<PgConnection, DatabaseError> {
-        in_time(CONNECT, self.options.connect()).await
-    }
-}
-
-/// What comes of `work` when it is done within `limit`.
-async fn in_time<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DatabaseError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(DatabaseError::Silent {
-            seconds: limit.as_secs(),
-        }),
-    }
-}
-
-/// Begins a transaction that the server does not end for being slow or idle, and ends soon after we are gone. The
-/// settings are those that the server's version knows; they end with the transaction.
-async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, DatabaseError> {
-    begin_with(connection, "BEGIN").await
-}
-
-/// As [`begin`], with a statement that says more of the transaction.
-async fn begin_with<'c>(
-    connection: &'c mut PgConnection,
-    statement: &'static str,
-) -> Result<Transaction<'c, Postgres>, DatabaseError> {
-    let mut transaction = in_time(ANSWER, connection.begin_with(statement)).await?;
-    let settings = "SELECT set_config(name, wanted, true) \
-         FROM (VALUES ('client_connection_check_interval', '1s'), ('idle_in_transaction_session_timeout', '0'), \
-                      ('jit', 'off'), ('lock_timeout', '0'), ('statement_timeout', '0'), ('transaction_timeout', '0')) \
-              AS settings (name, wanted) \
-         JOIN pg_settings USING (name)";
-    execute(&mut transaction, settings.to_owned()).await?;
-    Ok(transaction)
-}
-
-/// A statement with parameters, prepared without a name: behind a pooler a name may be another client's.
-fn query<'q>(sql: impl SqlSafeStr) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query(sql).persistent(false)
-}
-
-/// Runs statements without parameters, in the simple protocol.
-async fn execute(connection: &mut PgConnection, sql: String) -> Result<u64, DatabaseError> {
-    let done = in_time(ANSWER, async {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-            .execute(connection)
-            .await
-    });
-    Ok(done.await?.rows_affected())
 }

@@ -14,15 +14,17 @@ use super::checks::{Origin, failed, keep, run_checks};
 use super::copy::micros;
 use super::error::DatabaseError;
 use super::load::{Load, Totals};
+use super::migrate::require_version;
 use super::slots::Claim;
 use super::table::{STORED, Slot, Stored};
-use super::{ANSWER, Database, begin, in_time, query};
+use super::waits::{Whom, Whose};
+use super::{ANSWER, Database, in_time, query};
 use crate::progress::StepBar;
 use graph_recs_warehouse::report::{CheckResult, Report};
 use graph_recs_warehouse::{Publication, PublicationKind, Warehouse};
 
 /// The advisory lock that a publisher holds, "grphrecs" in ASCII.
-const LOCK: i64 = 0x6772_7068_7265_6373;
+pub(super) const LOCK: i64 = 0x6772_7068_7265_6373;
 /// How long the lock is waited for: a publisher that was killed a moment ago may still have it.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
@@ -95,12 +97,10 @@ impl Database {
         let mut pause = FIRST_PAUSE;
         let mut retries = 0;
         loop {
-            match self.attempt(&candidate).await {
-                // After a cut, the server may not have noticed yet that we are gone.
+            match self.watched(Some(bar), self.attempt(&candidate)).await {
                 Err(error)
                     if retries < RETRIES
-                        && (error.is_transient()
-                            || retries > 0 && matches!(error, DatabaseError::LockHeld)) =>
+                        && (error.is_transient() || retries > 0 && error.passes_after_a_cut()) =>
                 {
                     retries += 1;
                     tracing::warn!(
@@ -119,11 +119,14 @@ impl Database {
     async fn attempt(&self, candidate: &Candidate<'_>) -> Result<Loaded, DatabaseError> {
         candidate.bar.says("waits for its turn");
         let mut connection = self.connect().await?;
-        self.require_version(&mut connection).await?;
         // The one transaction: it begins with the lock, and its commit is the moment of publishing. It sees nothing
         // and holds back nothing while the rows are loaded by others.
-        let mut transaction = begin(&mut connection).await?;
-        lock(&mut transaction).await?;
+        let mut transaction = self.begin(&mut connection).await?;
+        require_version(&mut transaction).await?;
+        if !lock(&mut transaction).await? {
+            let holder = self.named(Whom::Publisher).await;
+            return Err(DatabaseError::LockHeld { holder });
+        }
         let current = current(&mut transaction).await?;
         if let Some(outcome) = candidate
             .settled(&mut transaction, current.as_ref())
@@ -140,6 +143,7 @@ impl Database {
         let claim = Uuid::new_v4().to_string();
         let loaded = async {
             candidate.bar.says("clears the place for the run");
+            self.end_work(Whose::Superseded).await;
             self.clear(slot, Claim::Take(&claim)).await?;
             let totals = self.load(candidate, slot, occupied, &claim).await?;
             self.attach(slot, &claim).await?;
@@ -166,17 +170,16 @@ impl Database {
             })
         };
         let loaded: Result<Loaded, (Option<Vec<CheckResult>>, DatabaseError)> = loaded.await;
-        let error = match loaded {
+        let error = match loaded.map_err(|(checks, error)| (checks, self.named_wait(error))) {
             Ok(loaded) => match in_time(ANSWER, transaction.commit()).await {
                 Ok(()) => return Ok(loaded),
-                Err(error) => error,
+                Err(error) => self.named_wait(error),
             },
             Err((checks, error)) => {
                 // Fails when the connection is gone; the server rolls back then, too.
                 let _ = in_time(CLEARING, transaction.rollback()).await;
                 if let Some(checks) = checks {
-                    let (run_id, at) = (&candidate.publication.run_id, candidate.at);
-                    let kept = keep(&mut connection, run_id, at, Origin::Database, &checks);
+                    let kept = self.keep_failed(&mut connection, candidate, &checks);
                     if let Err(lost) = kept.await {
                         tracing::warn!("the checks' results could not be kept: {}", cause(&lost));
                     }
@@ -184,12 +187,26 @@ impl Database {
                 error
             }
         };
+        self.end_work(Whose::Own).await;
         // The room is given back at once where that can be done; else the next publisher does it.
         let clearing = self.clear(slot, Claim::GiveUp(&claim));
         if let Ok(Err(left)) = tokio::time::timeout(CLEARING, clearing).await {
             tracing::debug!("what was loaded is left for the next publisher: {left}");
         }
         Err(error)
+    }
+
+    /// Keeps what the checks found in a run that was refused.
+    async fn keep_failed(
+        &self,
+        connection: &mut PgConnection,
+        candidate: &Candidate<'_>,
+        checks: &[CheckResult],
+    ) -> Result<(), DatabaseError> {
+        let mut transaction = self.begin(connection).await?;
+        let (run_id, at) = (&candidate.publication.run_id, candidate.at);
+        keep(&mut transaction, run_id, at, Origin::Database, checks).await?;
+        in_time(ANSWER, transaction.commit()).await
     }
 
     /// Loads the tables into a slot, at the same time.
@@ -236,12 +253,13 @@ impl Database {
                 },
                 _ = tick.tick() => {
                     let sent = sent.load(Ordering::Relaxed);
-                    candidate.bar.says(&format!("{sent} of {expected} rows"));
+                    let waits = self.waits.told().map(|told| format!(", waits for {told}"));
+                    let waits = waits.unwrap_or_default();
+                    candidate.bar.says(&format!("{sent} of {expected} rows{waits}"));
                 }
             }
         }
         candidate.bar.says("makes the indexes");
-        // When all is loaded: each waits for what other transactions still see.
         let mut indexes = JoinSet::new();
         for table in tables {
             indexes.spawn(table.index());
@@ -326,18 +344,18 @@ pub(super) async fn current(
     }))
 }
 
-/// Takes the publishers' lock, until the transaction ends.
-async fn lock(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+/// Takes the publishers' lock, until the transaction ends; says whether it was to be had.
+pub(super) async fn lock(connection: &mut PgConnection) -> Result<bool, DatabaseError> {
     for _ in 0..LOCK_TRIES {
         let locked = query("SELECT pg_try_advisory_xact_lock($1)")
             .bind(LOCK)
             .fetch_one(&mut *connection);
         if in_time(ANSWER, locked).await?.try_get(0)? {
-            return Ok(());
+            return Ok(true);
         }
         tokio::time::sleep(LOCK_PAUSE).await;
     }
-    Err(DatabaseError::LockHeld)
+    Ok(false)
 }
 
 /// Makes a loaded slot the current run, for this transaction and, once it commits, for all.

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Postgres, Row, Transaction};
 
 use super::error::DatabaseError;
 use super::publish::current;
 use super::table::{STORED, Slot, places};
-use super::{ANSWER, Database, begin, execute, in_time, query};
+use super::waits::Whom;
+use super::{ANSWER, Database, execute, in_time, query};
 
 /// How long a reader can be kept waiting by the wait for the tables' lock, which is needed to take the slot out of
 /// them. Readers hold it shared; a wait for it lets no reader pass.
@@ -57,14 +57,18 @@ impl Database {
         work: impl AsyncFn() -> Result<(), DatabaseError>,
     ) -> Result<(), DatabaseError> {
         let started = Instant::now();
+        let _wanted = self.waits.for_tables();
         let mut pause = PAUSE;
         loop {
             match work().await {
-                Err(error) if error.is_lock_timeout() => {
+                Err(error) if error.is_lock_timeout() || error.is_cancelled() => {
                     if started.elapsed() > LIMIT {
                         return Err(DatabaseError::Busy {
                             seconds: LIMIT.as_secs(),
-                            holders: self.holders().await?,
+                            holders: match self.waits.told() {
+                                Some(told) => told,
+                                None => self.named(Whom::Users).await,
+                            },
                         });
                     }
                     tokio::time::sleep(pause).await;
@@ -77,7 +81,8 @@ impl Database {
 
     async fn try_to_attach(&self, slot: Slot, claim: &str) -> Result<(), DatabaseError> {
         let mut connection = self.connect().await?;
-        let mut transaction = begin_hasty(&mut connection).await?;
+        let mut transaction = self.begin(&mut connection).await?;
+        hurry(&mut transaction).await?;
         hold_claim(&mut transaction, slot, claim).await?;
         lock_tables(&mut transaction).await?;
         let attach = STORED.map(|stored| {
@@ -90,7 +95,8 @@ impl Database {
 
     async fn try_to_clear(&self, slot: Slot, claim: Claim<'_>) -> Result<(), DatabaseError> {
         let mut connection = self.connect().await?;
-        let mut transaction = begin_hasty(&mut connection).await?;
+        let mut transaction = self.begin(&mut connection).await?;
+        hurry(&mut transaction).await?;
         let claimed = match claim {
             Claim::Take(mark) => {
                 query("UPDATE graph_recs_store.slots SET claim = $1 WHERE slot = $2").bind(mark)
@@ -130,23 +136,6 @@ impl Database {
         execute(&mut transaction, statements).await?;
         in_time(ANSWER, transaction.commit()).await
     }
-
-    /// Whose transactions hold the tables.
-    async fn holders(&self) -> Result<String, DatabaseError> {
-        let mut connection = self.connect().await?;
-        let rows = query(
-            "SELECT DISTINCT format('process %s of %s since %s', pid, usename, date_trunc('second', xact_start)) \
-             FROM pg_locks JOIN pg_stat_activity USING (pid) \
-             WHERE relation = ANY ($1::regclass[]) AND pid <> pg_backend_pid() ORDER BY 1",
-        )
-        .bind(STORED.map(|stored| stored.parent()).to_vec())
-        .fetch_all(&mut connection);
-        let mut holders = Vec::new();
-        for row in in_time(ANSWER, rows).await? {
-            holders.push(row.try_get::<String, _>(0)?);
-        }
-        Ok(holders.join(", "))
-    }
 }
 
 /// Whether a slot is part of the tables.
@@ -157,15 +146,11 @@ async fn is_attached(connection: &mut PgConnection, slot: Slot) -> Result<bool, 
     Ok(in_time(ANSWER, attached).await?.is_some())
 }
 
-/// Begins a transaction that gives up when it has to wait for readers.
-async fn begin_hasty(
-    connection: &mut PgConnection,
-) -> Result<Transaction<'_, Postgres>, DatabaseError> {
-    let mut transaction = begin(connection).await?;
+/// Gives the transaction's waits for locks up at once.
+async fn hurry(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let wait = LOCK_WAIT.as_millis();
-    let settings = format!("SET LOCAL lock_timeout = '{wait}ms'");
-    execute(&mut transaction, settings).await?;
-    Ok(transaction)
+    execute(connection, format!("SET LOCAL lock_timeout = '{wait}ms'")).await?;
+    Ok(())
 }
 
 /// Locks the tables against readers.
