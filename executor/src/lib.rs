@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
 async fn serve(options: Options<Config>) -> Result<(), Box<dyn Error>> {
     let tls = options.process.tls.clone();
     let mut config: ExecutorProcessConfig = options.ballista.try_into()?;
-    options.process.start_log(&config.special_mod_log_level);
+    options.process.start_log(&config.special_mod_log_level)?;
     // The build at the head of the id lets a driver see strangers in the scheduler's list.
     config.executor_id = format!("{}.{}", build(), config.executor_id);
     config.override_function_registry = Some(Arc::new(functions()?));
@@ -57,7 +57,12 @@ async fn serve(options: Options<Config>) -> Result<(), Box<dyn Error>> {
         Some(Arc::new(move |_| executor_runtime(work_folder.as_deref())));
     config.override_arrow_flight_service = Some(Arc::new(flight::serve));
     if tls.wanted() {
-        let public: IpAddr = config.bind_host.parse()?;
+        let public: IpAddr = config.bind_host.parse().map_err(|_| {
+            format!(
+                "--bind-host {:?} is no address like 10.0.0.7",
+                config.bind_host
+            )
+        })?;
         guard_ports(&tls, public, &[config.port, config.grpc_port]).await?;
         config.external_host.get_or_insert(public.to_string());
         config.bind_host = "127.0.0.1".into();

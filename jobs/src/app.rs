@@ -5,23 +5,34 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind as UsageKind;
+use graph_recs_sql::host::{self, Panics};
 use graph_recs_sql::{InputError, allocator};
 use graph_recs_udfs::stores;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::cli::Command;
+use crate::commands::Answer;
 use crate::database::DatabaseError;
 use crate::log::{self, LogFormat};
-use crate::{commands, config, database, pipeline};
+use crate::{commands, config, database, pipeline, say};
 use graph_recs_warehouse::WarehouseError;
 
-/// How long the end of a process may wait for half uploads to be removed.
+/// Name of the program, wherever it speaks of itself.
+const NAME: &str = "graph-recs";
+/// Deep plans are planned, read and run by recursion.
+const STACK_BYTES: usize = 16 << 20;
+/// How long the end of a process may wait for half uploads to be removed, and a database to
+/// end what was given up.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs the command line of the process and gives its exit code.
 pub fn main() -> ExitCode {
     allocator::keep_freed_memory();
+    host::on_panic(NAME, Panics::EndTheProcess);
+    if let Err(error) = host::tidy_variables() {
+        return report(&error.into(), 2);
+    }
     if let Err(error) = database::hide_url(std::env::args_os()) {
         return report(&error.into(), 1);
     }
@@ -29,16 +40,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return report(&error, 2),
     };
-    if !commands::has_connections(&cli.command) {
-        end_quietly_on_closed_pipes();
+    if commands::serves(&cli.command) {
+        host::on_panic(NAME, Panics::EndTheTask);
     }
     log::start(&cli.log, cli.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(commands::threads(&cli.command))
-        .thread_stack_size(16 << 20)
-        .enable_all()
-        .build();
-    let result = match runtime {
+    let answers = commands::only_answers(&cli.command);
+    let result = match host::runtime(commands::threads(&cli.command), STACK_BYTES, |_| {}) {
         Ok(runtime) => {
             let result = runtime.block_on(until_stopped(cli.command));
             // Work that was given up must not keep the process. Nor are threads let go of one by one: glibc before 2.38
@@ -48,7 +55,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    match result {
+    match heard(result, answers) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = exit_code(&error);
@@ -57,6 +64,28 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(code);
             }
             report(&error, code)
+        }
+    }
+}
+
+/// The outcome of a command whose standard output may not have been taken. Whoever closes a pipe, as `head` does, has
+/// heard enough; else an answer that is all that a command gives must not be lost without a word.
+fn heard(result: anyhow::Result<()>, answers: Option<Answer>) -> anyhow::Result<()> {
+    let Some(lost) = say::unheard() else {
+        return result;
+    };
+    let enough = lost.kind() == ErrorKind::BrokenPipe;
+    match (result, answers) {
+        (Err(_), Some(Answer::Streamed)) if enough => Ok(()),
+        (Err(_), Some(Answer::Streamed)) | (Ok(()), Some(_)) if !enough => {
+            // Not as a cause: what is advised about a full disk is about that of the warehouse.
+            Err(anyhow::anyhow!("standard output cannot be written: {lost}"))
+        }
+        (result, _) => {
+            if !enough {
+                warn!("standard output cannot be written: {lost}");
+            }
+            result
         }
     }
 }
@@ -73,8 +102,10 @@ struct Stopped {
 /// A command, given up at a request to end: locks are released and half uploads removed. Work on a cluster ends by
 /// itself then.
 async fn until_stopped(command: Command) -> anyhow::Result<()> {
-    let stoppable =
-        commands::run_options(&command).is_some_and(|options| options.cluster.cluster.is_none());
+    let stoppable = match commands::run_options(&command) {
+        Some(options) => options.cluster.cluster.is_none(),
+        None => matches!(command, Command::Rollback(_) | Command::Migrate(_)),
+    };
     let result = if stoppable {
         let mut terminations = signal(SignalKind::terminate())?;
         tokio::select! {
@@ -86,22 +117,12 @@ async fn until_stopped(command: Command) -> anyhow::Result<()> {
         commands::run(command).await
     };
     stores::settle(SETTLE).await;
+    database::settle(SETTLE).await;
     result
 }
 
-/// Lets `graph-recs … | head` end as other programs do, without a word; Rust ignores the signal otherwise. Not for who
-/// has connections: the signal also comes when the other end of one goes away.
-fn end_quietly_on_closed_pipes() {
-    // SAFETY: called before any other thread is there; sets the default disposition, no handler of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}
-
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
-    // The one place where the program speaks of its end.
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("graph-recs: {}", told(error));
-    }
+    host::complain(NAME, &told(error));
     ExitCode::from(code)
 }
 
@@ -138,6 +159,9 @@ fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             ),
             ErrorKind::ReadOnlyFilesystem => {
                 Some("The disk can only be read; what is published is as it was")
+            }
+            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                Some("Raise the limit of open files (ulimit -n); what is published is as it was")
             }
             _ => None,
         };
@@ -177,12 +201,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             return 3;
         }
         if let Some(input) = cause.downcast_ref::<InputError>() {
-            return match input {
-                InputError::Ambiguous { .. }
-                | InputError::Changed
-                | InputError::Unreadable { .. }
-                | InputError::NoStore { .. } => 1,
-                _ => 4,
+            return match input.may_come() {
+                true => 4,
+                false => 1,
             };
         }
         if let Some(WarehouseError::LockHeld { .. }) = cause.downcast_ref() {
@@ -191,7 +212,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         match cause.downcast_ref() {
             Some(DatabaseError::Url(_)) => return 2,
             Some(DatabaseError::ChecksFailed { .. }) => return 3,
-            Some(DatabaseError::LockHeld) => return 5,
+            Some(DatabaseError::LockHeld { .. }) => return 5,
             _ => {}
         }
         if let Some(usage) = cause.downcast_ref::<clap::Error>()

@@ -6,10 +6,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use graph_recs_serve::options::{CatalogOptions, UserOptions};
-use graph_recs_serve::values::{parse_date, parse_share, parse_size, parse_time};
+use graph_recs_serve::values::{
+    parse_date, parse_share, parse_size, parse_time, parse_user_columns,
+};
 
 use crate::database::DatabaseUrl;
-use crate::log::LogFormat;
+use crate::log::{Level, LogFormat};
 
 mod cluster;
 mod model;
@@ -48,9 +50,10 @@ pub struct Cli {
         env = "GRAPH_RECS_LOG",
         default_value = "info",
         value_name = "LEVEL",
+        value_parser = Level::parse,
         help_heading = "Options of every command"
     )]
-    pub log: String,
+    pub log: Level,
     /// What log lines look like
     #[arg(
         long,
@@ -173,6 +176,9 @@ pub struct RunOptions {
     /// Share of a source's records, 0 to 1, that may be unreadable; over it the run fails
     #[arg(long, env = "GRAPH_RECS_MAX_BAD_SHARE", value_name = "X", default_value = "0.01", value_parser = parse_share)]
     pub max_bad_share: f64,
+    /// How many columns the records of user.csv have, when it is not what most have, or not what they had in the run published before
+    #[arg(long, env = "GRAPH_RECS_USER_COLUMNS", value_name = "N", value_parser = parse_user_columns)]
+    pub user_columns: Option<usize>,
     /// PostgreSQL
     #[command(flatten)]
     pub database: DatabaseOptions,

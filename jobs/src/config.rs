@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
@@ -15,23 +15,39 @@ use crate::cli::Cli;
 /// code 2, as clap does it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = Cli::command();
-    if let Some(file) = config_file(&arguments) {
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("configuration file {} cannot be read", file.display()))?;
-        let values: toml::Table = text
-            .parse()
-            .with_context(|| format!("configuration file {}", file.display()))?;
-        for (name, value) in values {
-            command = with_default(command, &name, &value)
-                .with_context(|| format!("configuration file {}: {name}", file.display()))?;
+    let mut command = match config_file(&arguments) {
+        Some(file) => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("configuration file {} cannot be read", file.display()))?;
+            with_defaults(&text)
+                .with_context(|| format!("configuration file {}", file.display()))?
         }
-    }
+        None => Cli::command(),
+    };
     let matches: ArgMatches = command.clone().get_matches_from(&arguments);
     match Cli::from_arg_matches(&matches) {
         Ok(cli) => Ok(cli),
         Err(error) => error.format(&mut command).exit(),
     }
+}
+
+/// The command line with the defaults that a configuration file's text says.
+///
+/// # Errors
+/// When it is no TOML, or has a name that no option has.
+pub fn with_defaults(text: &str) -> Result<Command> {
+    let text = text.trim_start_matches('\u{feff}');
+    let values: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        // Its own text repeats the line, in which a password may stand.
+        let before = text.get(..error.span().map_or(0, |span| span.start));
+        let line = before.unwrap_or_default().matches('\n').count() + 1;
+        anyhow!("line {line}: {}", error.message())
+    })?;
+    let mut command = Cli::command();
+    for (name, value) in values {
+        command = with_default(command, &name, &value).with_context(|| name.clone())?;
+    }
+    Ok(command)
 }
 
 /// The file named on the command line or in the environment, found before anything else is parsed.
@@ -46,9 +62,7 @@ fn config_file(arguments: &[OsString]) -> Option<PathBuf> {
             return Some(PathBuf::from(file));
         }
     }
-    std::env::var_os("GRAPH_RECS_CONFIG")
-        .filter(|file| !file.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os("GRAPH_RECS_CONFIG").map(PathBuf::from)
 }
 
 /// The command with `value` as the default of option `name` wherever there is such an option.
@@ -64,6 +78,8 @@ fn with_default(command: Command, name: &str, value: &toml::Value) -> Result<Com
             bail!("a single value is needed, not a list or table")
         }
     };
+    // As in the environment, what is empty is not set.
+    let is_set = !text.trim().is_empty();
     let names: Vec<String> = command
         .get_subcommands()
         .map(|sub| sub.get_name().to_string())
@@ -77,7 +93,7 @@ fn with_default(command: Command, name: &str, value: &toml::Value) -> Result<Com
         found = true;
         let text = text.clone();
         command = command.mut_args(|arg| {
-            if arg.get_long() == Some(&long) {
+            if arg.get_long() == Some(&long) && is_set {
                 arg.default_value(clap::builder::OsStr::from(text.clone()))
             } else {
                 arg
@@ -91,7 +107,9 @@ fn with_default(command: Command, name: &str, value: &toml::Value) -> Result<Com
                     return arg;
                 }
                 found = true;
-                if arg.get_action().takes_values() {
+                if !is_set {
+                    arg
+                } else if arg.get_action().takes_values() {
                     arg.default_value(clap::builder::OsStr::from(text.clone()))
                         .required(false)
                 } else if text == "true" {

@@ -1,7 +1,7 @@
 //! The daily job of graph-recs and what belongs to it: its steps, the warehouse, training, and the command line.
 
 #[macro_use]
-mod say;
+pub(crate) mod say;
 
 pub mod app;
 pub mod cli;

@@ -1,15 +1,16 @@
 //! The log, on standard error: lines for people, or one JSON object a line for programs.
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::sync::{PoisonError, RwLock};
 
 use chrono::{SecondsFormat, Utc};
 pub use graph_recs_sql::cluster::process::LogFormat;
+use graph_recs_sql::host::LogLines;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -17,21 +18,40 @@ use tracing_subscriber::registry::LookupSpan;
 /// The run that the process works on.
 static RUN: RwLock<Option<String>> = RwLock::new(None);
 
-/// Starts the log: a plain level is that of graph-recs alone, its libraries only warn.
-pub fn start(level: &str, format: LogFormat) {
-    let filter = if level.contains(['=', ',']) {
-        level.to_string()
-    } else {
-        format!("warn,graph_recs={level}")
-    };
+/// What is logged.
+#[derive(Clone, Debug)]
+pub struct Level(String);
+
+impl Level {
+    /// Of a level, which is that of graph-recs alone, its libraries only warn; or of a filter like `graph_recs=debug`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let filter = match text.contains(['=', ',']) {
+            true => text.to_owned(),
+            false => format!("warn,graph_recs={text}"),
+        };
+        let level = Self(filter);
+        level.filter().map_err(|error| error.to_string())?;
+        Ok(level)
+    }
+
+    fn filter(&self) -> Result<EnvFilter, ParseError> {
+        EnvFilter::builder().parse(&self.0)
+    }
+}
+
+/// Starts the log. Where it cannot be written, nobody reads it: that is no reason to stop, nor to say it there.
+pub fn start(level: &Level, format: LogFormat) {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr);
+        // Parsed before, when the option was read.
+        .with_env_filter(level.filter().unwrap_or_default())
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(|| LogLines);
     match format {
-        LogFormat::Text => log
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false)
-            .init(),
+        LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.event_format(JsonLines).init(),
     }
 }

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::info;
 
 use crate::pipeline::Cost;
+use graph_recs_udfs::text::shown;
 
 /// Shows the steps of a run.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl Progress {
             if let Ok(style) = ProgressStyle::with_template(form) {
                 bar.set_style(style);
             }
-            bar.set_prefix(stage.to_string());
+            bar.set_prefix(shown(stage).into_owned());
             bar
         });
         Counter {
@@ -103,7 +104,7 @@ impl StepBar {
     /// What the step does now.
     pub fn says(&self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(what.to_string()),
+            Some(bar) => bar.set_message(shown(what).into_owned()),
             None => tracing::debug!(step = self.step, "{what}"),
         }
     }

@@ -33,10 +33,15 @@ pub fn main() -> ExitCode {
 
 async fn serve(options: Options<Config>) -> Result<(), Box<dyn Error>> {
     let filter = &options.ballista.log_level_setting;
-    options.process.start_log(filter);
+    options.process.start_log(filter)?;
     let (mut ballista, tls) = (options.ballista, options.process.tls);
-    let mut address: SocketAddr =
-        format!("{}:{}", ballista.bind_host, ballista.bind_port).parse()?;
+    let host: IpAddr = ballista.bind_host.parse().map_err(|_| {
+        format!(
+            "--bind-host {:?} is no address like 10.0.0.7",
+            ballista.bind_host
+        )
+    })?;
+    let mut address = SocketAddr::from((host, ballista.bind_port));
     // Executors send their results to the name that the scheduler tells them.
     if ballista.external_host == "localhost"
         && address.ip() != IpAddr::from([127, 0, 0, 1])

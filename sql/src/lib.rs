@@ -7,6 +7,7 @@
 pub mod allocator;
 pub mod catalog;
 pub mod cluster;
+pub mod host;
 pub mod input;
 mod memory;
 pub mod models;

@@ -26,6 +26,7 @@ mod stores;
 pub mod users;
 pub mod values;
 
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,12 +37,13 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
-use graph_recs_sql::{Engine, Input, session};
+use graph_recs_sql::{Engine, Input, host, session};
 use graph_recs_udfs::model::LazyModel;
 use object_store::path::Path as StorePath;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
@@ -70,6 +72,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// When it cannot begin: nothing to serve, an address in use, no users where they are needed.
 pub async fn run(options: ServeOptions, remote: Option<Arc<dyn Remote>>) -> Result<()> {
     check_addresses(&options)?;
+    // Before anybody can see that it serves, and say so.
+    let told_to_stop = told_to_stop()?;
     let users = options.users.as_deref().map(Users::open).transpose()?;
     let users = users.map(Arc::new);
     let tls = match (&options.tls_cert, &options.tls_key) {
@@ -80,7 +84,9 @@ pub async fn run(options: ServeOptions, remote: Option<Arc<dyn Remote>>) -> Resu
         tls.map(|(file, key)| tls_with(file, key, protocol))
             .transpose()
     };
-    let work = threads(&options)?;
+    // Never dropped: that may not be done from within another runtime, and statements that were given up must not keep
+    // the process.
+    let work = ManuallyDrop::new(threads(&options)?);
     let service = build(&options, work.handle().clone(), remote).await?;
     let bind = async |address: SocketAddr| {
         let listener = TcpListener::bind(address).await;
@@ -125,14 +131,12 @@ pub async fn run(options: ServeOptions, remote: Option<Arc<dyn Remote>>) -> Resu
             users,
         )));
     }
-    told_to_stop().await?;
+    told_to_stop.await;
     tracing::info!("stopping");
     service.stop().await;
     for task in serving {
         task.abort();
     }
-    // The process ends; statements that were given up must not keep it.
-    std::mem::forget(work);
     Ok(())
 }
 
@@ -184,16 +188,13 @@ fn threads(options: &ServeOptions) -> Result<tokio::runtime::Runtime> {
         .limits
         .threads
         .map_or_else(|| Engine::default().threads, |threads| threads as usize);
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("statements")
-        .thread_stack_size(STACK)
-        .on_thread_start(|| {
-            // SAFETY: of the calling thread alone, which is Linux's reading of it; it may fail, then all stays as it is.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-        })
-        .enable_all()
-        .build()?)
+    let gentle = || {
+        // SAFETY: of the calling thread alone, which is Linux's reading of it; it may fail, then all stays as it is.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    };
+    Ok(host::runtime(threads, STACK, |builder| {
+        builder.thread_name("statements").on_thread_start(gentle);
+    })?)
 }
 
 async fn build(
@@ -325,11 +326,14 @@ fn resident() -> Result<u64> {
     Ok(pages * 4096)
 }
 
-async fn told_to_stop() -> Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+/// Ends at the first signal to stop from now on.
+fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -130,7 +130,8 @@ impl Client {
             true => Some(Tunnels::new(tls)?),
             false => None,
         };
-        let mut endpoint = Endpoint::from_shared(format!("http://{host}:{port}"))?
+        let mut endpoint = Endpoint::from_shared(format!("http://{host}:{port}"))
+            .with_context(usage)?
             .connect_timeout(PATIENCE)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(PATIENCE)

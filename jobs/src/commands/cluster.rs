@@ -18,6 +18,7 @@ use crate::cli::{AttachOptions, CancelOptions, ClusterArgs, JobsOptions, RunOpti
 use crate::cluster::{Client, ClusterOptions, JobLine, Phase, Snapshot, job_prefix};
 use crate::pipeline::{Job, WorkFolder, render};
 use crate::progress::{Counter, Progress};
+use graph_recs_udfs::stores::{is_pipe, is_remote, local_path};
 use graph_recs_warehouse::Warehouse;
 use graph_recs_warehouse::report::Report;
 
@@ -77,6 +78,14 @@ fn stop() -> watch::Receiver<bool> {
 
 /// Leaves the run to a process of its own.
 pub async fn detach(options: RunOptions) -> Result<()> {
+    if let Some(scores) = &options.reputation_scores
+        && !is_remote(scores)
+        && is_pipe(&local_path(scores)?)
+    {
+        bail!(
+            "--reputation-scores {scores}: a run in the background cannot read a pipe; write the scores to a file"
+        );
+    }
     let options = job_options(options)?;
     let location = options.warehouse.clone();
     let job = Job::open(options).await?;

@@ -69,6 +69,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         warehouse: warehouse.clone(),
         parameters: Parameters::new(as_of),
         max_bad_share: 0.01,
+        user_columns: None,
         reputation_scores: None,
         model: None,
         engine: options.engine.engine(),
@@ -108,9 +109,9 @@ pub async fn run(options: DemoOptions) -> Result<()> {
             shown.get_or_insert(*user);
         }
     }
-    let program = std::env::args()
+    let program = std::env::args_os()
         .next()
-        .unwrap_or_else(|| "graph-recs".into());
+        .map_or_else(|| "graph-recs".into(), |name| name.display().to_string());
     if let Some(user) = shown {
         say_line!("More: {program} explain {user} --warehouse {warehouse}");
     }

@@ -18,6 +18,7 @@ use super::database;
 use crate::app::{exit_code, told};
 use crate::cli::{DoctorOptions, Organ, RunOptions};
 use crate::cluster::Client;
+use crate::pipeline::require_users;
 use graph_recs_serve::values::missing;
 use graph_recs_warehouse::{Warehouse, WarehouseLock};
 
@@ -117,22 +118,34 @@ impl Patient {
 
     async fn input(&mut self, options: &RunOptions) -> Finding {
         let location = options.input.as_ref().ok_or_else(|| missing("--input"))?;
-        let input = Input::open(location, options.date).await?;
+        let input = Input::open(location, options.date)
+            .await?
+            .with_user_columns(options.user_columns);
         if let Some(marker) = &options.ready_file {
-            input.require_marker(marker)?;
+            input.require_marker(marker).await?;
         }
         let sources: Vec<Source> = Source::ALL
             .into_iter()
             .filter(|source| *source != Source::Message || options.reputation_scores.is_none())
             .collect();
         input.require(&sources)?;
+        if let Some(location) = &options.warehouse {
+            let last = Warehouse::open(location)?.current().await?;
+            require_users(&input, options.user_columns, last.as_ref()).await?;
+        }
         self.input_bytes = Some(input.bytes());
         let files: usize = sources
             .iter()
             .map(|source| input.files(*source).map_or(0, <[_]>::len))
             .sum();
         let (folder, mib) = (input.folder(), input.bytes() >> 20);
-        Ok(format!("{files} files with {mib} MiB in {folder}"))
+        let passed_over = match input.passed_over() {
+            [] => String::new(),
+            names => format!("; passed over: {}", names.join(", ")),
+        };
+        Ok(format!(
+            "{files} files with {mib} MiB in {folder}{passed_over}"
+        ))
     }
 
     fn disk(&self, options: &RunOptions) -> Finding {
@@ -197,7 +210,10 @@ async fn postgresql(options: &RunOptions) -> Finding {
         Some(run) => format!("current is {run}"),
         None => "nothing is published yet".to_owned(),
     };
-    Ok(format!("PostgreSQL {}, {current}", probe.server))
+    Ok(format!(
+        "PostgreSQL {}, {current}; can be published to",
+        probe.server
+    ))
 }
 
 async fn cluster(options: &RunOptions) -> Finding {

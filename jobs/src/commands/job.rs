@@ -119,10 +119,7 @@ pub async fn watched<T>(
     {
         warn!("{error:#}");
     }
-    if let Some(endpoint) = telemetry
-        .otlp_endpoint
-        .as_ref()
-        .filter(|url| !url.is_empty())
+    if let Some(endpoint) = &telemetry.otlp_endpoint
         && let Err(error) = telemetry::send(&board, endpoint).await
     {
         warn!("{error:#}");
@@ -235,6 +232,7 @@ pub fn job_options(options: RunOptions) -> Result<JobOptions> {
             ranking: options.ranking,
         },
         max_bad_share: options.max_bad_share,
+        user_columns: options.user_columns,
         reputation_scores: options.reputation_scores,
         model: options.model,
         engine: options.engine.engine(),

@@ -17,8 +17,6 @@ mod why;
 
 use anyhow::Result;
 
-use graph_recs_udfs::stores::is_remote;
-
 use crate::cli::{Command, EngineOptions, RunOptions};
 use crate::pipeline::Step;
 
@@ -67,24 +65,30 @@ pub fn run_options(command: &Command) -> Option<&RunOptions> {
     }
 }
 
-/// Whether a command has connections, to a cluster, to PostgreSQL or to a store.
-pub fn has_connections(command: &Command) -> bool {
-    let remote = |location: &Option<String>| location.as_deref().is_some_and(is_remote);
-    if let Some(options) = run_options(command) {
-        return options.cluster.cluster.is_some()
-            || options.database.database_url.is_some()
-            || options.telemetry.metrics_listen.is_some()
-            || remote(&options.input)
-            || remote(&options.warehouse);
-    }
+/// Whether a command serves others until it is told to stop.
+pub fn serves(command: &Command) -> bool {
+    matches!(command, Command::Serve(_))
+}
+
+/// An answer on standard output that is all that a command gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Said when everything is done.
+    Whole,
+    /// Written as it comes: a reader that has gone stops the command.
+    Streamed,
+}
+
+/// How a command answers when it does nothing else.
+pub fn only_answers(command: &Command) -> Option<Answer> {
     match command {
-        Command::Demo(options) => options.database.database_url.is_some(),
-        Command::Rollback(options) => {
-            options.database.database_url.is_some() || is_remote(&options.warehouse.warehouse)
-        }
-        Command::Clean(options) => is_remote(&options.warehouse.warehouse),
-        Command::Jobs(_) | Command::Cancel(_) | Command::Migrate(_) | Command::Serve(_) => true,
-        _ => false,
+        Command::Sql(_) | Command::Score(_) => Some(Answer::Streamed),
+        Command::Explain(_)
+        | Command::Runs(_)
+        | Command::Why(_)
+        | Command::Jobs(_)
+        | Command::Doctor(_) => Some(Answer::Whole),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use graph_recs_udfs::text::clean_text_into;
 use tracing::info;
 
 use crate::cli::ScoreOptions;
+use crate::say::Out;
 
 /// What is read at once, and the most that waits to be scored together.
 const READ_BYTES: usize = 1 << 20;
@@ -38,7 +39,7 @@ pub async fn run(options: ScoreOptions) -> Result<()> {
 
 fn score_lines(texts: &Texts, threads: usize) -> Result<()> {
     let incoming = read_in_background();
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     let mut pending = Vec::new();
     let mut done = Done::default();
     let mut working = Duration::ZERO;

@@ -1,133 +1,216 @@
 //! Reputation scores from a file, given instead of those of the model.
 
+mod rows;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Utc};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::prelude::{CsvReadOptions, SessionContext};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::MemTable;
+use datafusion::prelude::SessionContext;
+use flate2::write::MultiGzDecoder;
 use futures::TryStreamExt;
-use graph_recs_udfs::stores;
-use object_store::{ObjectMeta, ObjectStoreExt};
-use sha2::{Digest, Sha256};
+use graph_recs_udfs::stores::{self, StoreError};
+use graph_recs_udfs::text::shown;
+use object_store::ObjectStoreExt;
 use url::Url;
 
-use super::identity::hex;
-use super::work::single_row;
+use rows::Rows;
 
-const HEADER: &str = "user_id,pred";
-const UNFIT: &str = "SELECT count(*) AS unfit FROM given_scores \
-     WHERE user_id IS NULL OR user_id NOT BETWEEN 1 AND 2147483647 OR pred IS NULL OR NOT (pred >= 0 AND pred <= 1)";
-const TWICE: &str = "SELECT count(*) AS twice FROM \
-     (SELECT user_id FROM given_scores GROUP BY user_id HAVING count(*) > 1)";
+/// Bytes that tell what a file is.
+const FIRST: usize = 8;
+/// Bytes read at once.
+const READ: usize = 1 << 20;
+/// What the first bytes of files say that are neither text nor unpacked here.
+const FOREIGN: [(&[u8], &str); 7] = [
+    (b"PAR1", "Parquet"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+];
 
-/// A CSV file with the header `user_id,pred` and a row a user, on disk or in an object store.
-#[derive(Debug)]
+/// A CSV file with the header `user_id,pred` and a row a user, plain, gzip or zstd, on disk, from a pipe, or in an object
+/// store. It is read once, whole.
+#[derive(Clone, Debug)]
 pub(super) struct GivenScores {
-    location: String,
-    url: Url,
-    first_line: String,
+    scores: RecordBatch,
     hash: String,
-    /// Size, time of change and version of what was read.
-    seen: (u64, DateTime<Utc>, Option<String>),
-}
-
-fn seen(meta: &ObjectMeta) -> (u64, DateTime<Utc>, Option<String>) {
-    (meta.size, meta.last_modified, meta.e_tag.clone())
 }
 
 impl GivenScores {
-    /// Reads the file once, for its hash.
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Naming the file, and of what is not as it should be the line and what stands there.
     pub(super) async fn open(location: &str) -> Result<Self> {
-        let unread = || format!("--reputation-scores {location} cannot be read");
-        let url = if stores::is_remote(location) {
-            Url::parse(location).with_context(unread)?
-        } else {
-            let path = std::fs::canonicalize(location).with_context(unread)?;
-            let Ok(url) = Url::from_file_path(&path) else {
-                bail!("{}: its path is not UTF-8", unread());
-            };
-            url
+        let read = match stores::is_remote(location) {
+            true => of_store(location).await,
+            false => of_disk(location).await,
         };
-        let (store, path) = stores::open(&url).with_context(unread)?;
-        let found = store.get(&path).await.with_context(unread)?;
-        let seen = seen(&found.meta);
-        let mut bytes = found.into_stream();
-        let (mut hash, mut first_line) = (Sha256::new(), Vec::new());
-        while let Some(chunk) = bytes.try_next().await.with_context(unread)? {
-            hash.update(&chunk);
-            if first_line.len() <= HEADER.len() {
-                first_line.extend(chunk.iter().take(64));
-            }
-        }
-        let first_line = String::from_utf8_lossy(&first_line);
-        let first_line = first_line.lines().next().unwrap_or_default();
-        Ok(Self {
-            location: location.to_string(),
-            url,
-            first_line: first_line.trim_start_matches('\u{feff}').to_string(),
-            hash: hex(&hash.finalize()),
-            seen,
-        })
+        read.with_context(|| format!("--reputation-scores {}", shown(location)))
     }
 
-    /// Of the file's bytes.
+    /// Of the file's bytes, unpacked: packed otherwise, the scores are the same.
     pub(super) fn hash(&self) -> &str {
         &self.hash
     }
 
     /// Makes them table `given_scores`: user_id, pred; one row a user.
     pub(super) async fn register(&self, context: &SessionContext) -> Result<()> {
-        let unreadable = || {
-            format!(
-                "--reputation-scores {}: it needs the header {HEADER} and a row a user",
-                self.location
-            )
-        };
-        if self.first_line != HEADER {
-            bail!(
-                "{}, but its first line is {:?}",
-                unreadable(),
-                self.first_line
-            );
-        }
-        let schema = Schema::new(vec![
-            Field::new("user_id", DataType::Int64, true),
-            Field::new("pred", DataType::Float64, true),
-        ]);
-        let options = CsvReadOptions::new()
-            .schema(&schema)
-            .has_header(true)
-            .file_extension("");
-        let (store, path) = stores::open(&self.url)?;
-        let now = store.head(&path).await.with_context(unreadable)?;
-        if seen(&now) != self.seen {
-            bail!(
-                "--reputation-scores {}: it was changed while it was read; start again when its writer is done",
-                self.location
-            );
-        }
-        context.register_object_store(&self.url, store);
-        context
-            .register_csv("given_scores", self.url.as_str(), options)
-            .await
-            .with_context(unreadable)?;
-        let unfit = single_row(context.sql(UNFIT).await?)
-            .await
-            .with_context(unreadable)?;
-        let unfit: i64 = unfit.values().sum();
-        if unfit > 0 {
-            bail!(
-                "--reputation-scores {}: {unfit} rows have no user id from 1 to 2147483647 or no pred from 0 to 1",
-                self.location
-            );
-        }
-        let twice = single_row(context.sql(TWICE).await?).await?;
-        let twice: i64 = twice.values().sum();
-        if twice > 0 {
-            bail!(
-                "--reputation-scores {}: {twice} users have more than one row",
-                self.location
-            );
-        }
+        let rows = vec![vec![self.scores.clone()]];
+        let table = MemTable::try_new(self.scores.schema(), rows)?;
+        context.register_table("given_scores", Arc::new(table))?;
         Ok(())
     }
+}
+
+/// Reads from an object store.
+async fn of_store(location: &str) -> Result<GivenScores> {
+    let (store, path) = stores::open(&Url::parse(location)?)?;
+    let mut bytes = store.get(&path).await?.into_stream();
+    let mut reading = Reading::default();
+    while let Some(chunk) = bytes.try_next().await? {
+        reading.write_all(&chunk)?;
+    }
+    reading.end()
+}
+
+/// Reads a file, or a pipe: that only once a process, whoever asks again.
+async fn of_disk(location: &str) -> Result<GivenScores> {
+    static PIPES: Mutex<Vec<(String, GivenScores)>> = Mutex::new(Vec::new());
+    let pipes = || PIPES.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = stores::local_path(location)?;
+    let is_pipe = stores::is_pipe(&path);
+    if is_pipe && let Some((_, read)) = pipes().iter().find(|(known, _)| known == location) {
+        return Ok(read.clone());
+    }
+    let scores = tokio::task::spawn_blocking(move || read_file(&path)).await??;
+    if is_pipe {
+        pipes().push((location.to_owned(), scores.clone()));
+    }
+    Ok(scores)
+}
+
+fn read_file(path: &Path) -> Result<GivenScores> {
+    let cannot = |source| StoreError::Local {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut file = File::open(path).map_err(cannot)?;
+    let before = file.metadata().map_err(cannot)?;
+    if before.is_dir() {
+        bail!("it is a folder; give a file");
+    }
+    let mut reading = Reading::default();
+    let mut buffer = vec![0; READ];
+    loop {
+        let length = file.read(&mut buffer).map_err(cannot)?;
+        let Some(chunk) = buffer.get(..length).filter(|chunk| !chunk.is_empty()) else {
+            break;
+        };
+        reading.write_all(chunk)?;
+    }
+    let after = file.metadata().map_err(cannot)?;
+    let times = (before.modified().ok(), after.modified().ok());
+    if before.is_file() && (before.len() != after.len() || times.0 != times.1) {
+        bail!("it was changed while it was read; start again when its writer is done");
+    }
+    reading.end()
+}
+
+/// A file on its way in: what its first bytes say it is, and the scores that it held so far.
+#[derive(Default)]
+struct Reading {
+    first: Vec<u8>,
+    form: Option<Form>,
+}
+
+impl Reading {
+    fn form(&mut self) -> io::Result<&mut Form> {
+        match &mut self.form {
+            Some(form) => Ok(form),
+            empty => {
+                let form = empty.insert(Form::of(&self.first)?);
+                form.out().write_all(&self.first)?;
+                Ok(form)
+            }
+        }
+    }
+
+    fn end(mut self) -> Result<GivenScores> {
+        self.form()?;
+        let Some(form) = self.form else {
+            bail!("nothing was read");
+        };
+        let (scores, hash) = form.end()?.end()?;
+        Ok(GivenScores { scores, hash })
+    }
+}
+
+impl Write for Reading {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.form.is_none() {
+            self.first.extend_from_slice(bytes);
+            if self.first.len() >= FIRST {
+                self.form()?;
+            }
+            return Ok(bytes.len());
+        }
+        self.form()?.out().write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a file turned out to be.
+enum Form {
+    Plain(Rows),
+    Gzip(MultiGzDecoder<Rows>),
+    Zstd(zstd::stream::write::Decoder<'static, Rows>),
+}
+
+impl Form {
+    fn of(first: &[u8]) -> io::Result<Self> {
+        if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| first.starts_with(magic)) {
+            return Err(refused(format!(
+                "it is {name}, which is not read here: give it as CSV, plain, gzip or zstd"
+            )));
+        }
+        let rows = Rows::default();
+        Ok(match first {
+            [0x1f, 0x8b, ..] => Self::Gzip(MultiGzDecoder::new(rows)),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd(zstd::stream::write::Decoder::new(rows)?),
+            _ => Self::Plain(rows),
+        })
+    }
+
+    fn out(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Plain(rows) => rows,
+            Self::Gzip(packed) => packed,
+            Self::Zstd(packed) => packed,
+        }
+    }
+
+    /// What was read, when the file ends here; an error when it is cut off.
+    fn end(self) -> io::Result<Rows> {
+        match self {
+            Self::Plain(rows) => Ok(rows),
+            Self::Gzip(packed) => packed.finish(),
+            Self::Zstd(packed) => packed.finish(),
+        }
+    }
+}
+
+fn refused(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -16,6 +16,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use url::Url;
 
 use super::Warehouse;
 use super::error::WarehouseError;
@@ -44,10 +45,16 @@ pub(super) struct Commit<'a> {
 impl DeltaLog {
     /// The table in the folder `name`.
     pub(super) fn new(warehouse: &Warehouse, name: &'static str) -> Result<Self, WarehouseError> {
-        let url = warehouse.url_of(&format!("{name}/"))?;
-        let root = Arc::clone(&warehouse.root_store);
-        let prefix = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
-        let table_store = Arc::new(PrefixStore::new(Arc::clone(&root), prefix));
+        let invalid = || WarehouseError::Location {
+            location: name.to_owned(),
+        };
+        // Delta decodes names in URLs twice, and looks for a file's on the disk. In this one, in a store that begins at the
+        // warehouse, there is nothing to decode or to look for, wherever the warehouse lies. The host is named as those of
+        // stores that list in any order, as a local disk does: Delta then sorts what it lists.
+        let url =
+            Url::parse(&format!("warehouse://any-order--x-s3/{name}/")).map_err(|_| invalid())?;
+        let root = warehouse.object_store();
+        let table_store = Arc::new(PrefixStore::new(Arc::clone(&root), Path::from(name)));
         Ok(Self {
             name,
             log_store: default_logstore(table_store, root, &url, &StorageConfig::default()),

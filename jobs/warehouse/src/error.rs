@@ -15,6 +15,12 @@ pub enum WarehouseError {
         /// As given.
         location: String,
     },
+    /// There is a file where the warehouse is to be.
+    #[error("the warehouse {path} is a file: a folder is needed, there or yet to be made")]
+    NoFolder {
+        /// The path.
+        path: String,
+    },
     /// Another writer committed to the table in the meantime. Nothing was lost: try again.
     #[error("another writer committed to {table} at the same time")]
     Conflict {

@@ -30,7 +30,6 @@ mod tables;
 mod tests;
 mod writer;
 
-use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -42,6 +41,7 @@ use datafusion::datasource::listing::{
 };
 use datafusion::prelude::{DataFrame, SessionConfig, col};
 use graph_recs_sql::session;
+use graph_recs_udfs::stores;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -77,18 +77,24 @@ impl Warehouse {
     /// from the usual environment variables (`AWS_…`); see [`Self::new`] for others.
     ///
     /// # Errors
-    /// [`WarehouseError::Location`] when it is neither; errors of making the store.
+    /// [`WarehouseError::Location`] when it is neither, [`WarehouseError::NoFolder`] when it is a file; of a path that
+    /// cannot be used or reached, and of making the store, [`WarehouseError::Store`].
     pub fn open(location: &str) -> Result<Self, WarehouseError> {
         let invalid = || WarehouseError::Location {
             location: location.to_owned(),
         };
-        let url = if location.contains("://") {
+        let url = if stores::is_remote(location) {
             Url::parse(location).map_err(|_| invalid())?
         } else {
-            let path = absolute(FilePath::new(location)).map_err(|_| invalid())?;
+            let path = stores::absolute(&stores::local_path(location)?)?;
+            if path.exists() && !path.is_dir() {
+                return Err(WarehouseError::NoFolder {
+                    path: path.display().to_string(),
+                });
+            }
             Url::from_directory_path(path).map_err(|()| invalid())?
         };
-        let (root_store, _) = graph_recs_udfs::stores::open(&url)?;
+        let (root_store, _) = stores::open(&url)?;
         Self::new(url, root_store)
     }
 
@@ -276,22 +282,4 @@ impl Warehouse {
 /// Tables are Parquet files.
 fn parquet() -> ListingOptions {
     ListingOptions::new(Arc::new(ParquetFormat::default()))
-}
-
-/// The path without links, `.` and `..`, of a folder that may not be there yet.
-fn absolute(path: &FilePath) -> std::io::Result<PathBuf> {
-    match path.canonicalize() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-                return Err(error);
-            };
-            let parent = if parent.as_os_str().is_empty() {
-                FilePath::new(".")
-            } else {
-                parent
-            };
-            Ok(absolute(parent)?.join(name))
-        }
-        other => other,
-    }
 }

@@ -2,14 +2,14 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
-use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use super::tls::TlsOptions;
+use crate::host::{self, LogLines, Panics};
 
 /// Deep plans are planned, read and run by recursion.
 const STACK_BYTES: usize = 32 << 20;
@@ -43,22 +43,20 @@ impl Program {
         B: Args,
         S: Future<Output = Result<(), Box<dyn Error>>>,
     {
+        host::on_panic(self.name, Panics::EndTheTask);
+        if let Err(error) = host::tidy_variables() {
+            host::complain(self.name, &error.to_string());
+            return ExitCode::from(2);
+        }
         let served = || -> Result<(), Box<dyn Error>> {
             let options = self.options()?;
-            let runtime = Builder::new_multi_thread()
-                .enable_all()
-                .thread_stack_size(STACK_BYTES)
-                .build()?;
-            runtime.block_on(serve(options))
+            let workers = thread::available_parallelism().map_or(1, usize::from);
+            host::runtime(workers, STACK_BYTES, |_| {})?.block_on(serve(options))
         };
         match served() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                // The one place where these programs speak of their end.
-                #[allow(clippy::print_stderr)]
-                {
-                    eprintln!("{}: {error}", self.name);
-                }
+                host::complain(self.name, &told(error.as_ref()));
                 ExitCode::FAILURE
             }
         }
@@ -106,13 +104,36 @@ pub enum LogFormat {
 
 impl ProcessOptions {
     /// Starts the log on standard error: what `filter` lets through, like `warn,graph_recs_sql=info`.
-    pub fn start_log(&self, filter: &str) {
+    ///
+    /// # Errors
+    /// When `filter` is none.
+    pub fn start_log(&self, filter: &str) -> Result<(), Box<dyn Error>> {
+        let filter = EnvFilter::builder().parse(filter);
+        let filter = filter.map_err(|error| format!("--log-level-setting: {error}"))?;
         let log = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(filter))
-            .with_writer(io::stderr);
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .log_internal_errors(false)
+            .with_writer(|| LogLines);
         match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).init(),
             LogFormat::Text => log.init(),
         }
+        Ok(())
     }
+}
+
+/// The error and its causes, each said once.
+fn told(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told.push_str(": ");
+            told.push_str(&text);
+        }
+        cause = error.source();
+    }
+    told
 }

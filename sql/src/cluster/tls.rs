@@ -59,6 +59,12 @@ pub enum TlsError {
         #[source]
         cause: rustls::pki_types::pem::Error,
     },
+    /// A PEM file holds something else.
+    #[error("there is no certificate in {}", file.display())]
+    NoneInside {
+        /// The file.
+        file: PathBuf,
+    },
     /// Certificates or keys don't fit together.
     #[error("the certificates of --tls-ca, --tls-cert and --tls-key do not fit together")]
     Rustls(#[from] rustls::Error),
@@ -145,10 +151,16 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         file: file.to_path_buf(),
         cause,
     };
-    CertificateDer::pem_file_iter(file)
+    let found = CertificateDer::pem_file_iter(file)
         .map_err(failed)?
-        .collect::<Result<_, _>>()
-        .map_err(failed)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    match found.is_empty() {
+        true => Err(TlsError::NoneInside {
+            file: file.to_path_buf(),
+        }),
+        false => Ok(found),
+    }
 }
 
 /// Listens by TLS on each of `ports` of the address that a server was told, for the server itself on 127.0.0.1.

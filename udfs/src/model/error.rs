@@ -25,15 +25,19 @@ pub enum ModelError {
         /// Why.
         source: Box<object_store::Error>,
     },
-    /// A location that is neither a path nor the URL of a known store.
-    #[error(
-        "no model can be read from {location}: {reason}; give a folder or a URL like s3://bucket/folder"
-    )]
-    Location {
+    /// A location that is neither a path nor a URL.
+    #[error("{0}; give a folder or a URL like s3://bucket/folder")]
+    Location(String),
+    /// The store that the folder lies in cannot be set up.
+    #[error(transparent)]
+    Store(#[from] crate::stores::StoreError),
+    /// What is wrong with the folder that somebody named.
+    #[error("model {location}: {source}")]
+    At {
         /// As it was given.
         location: String,
-        /// Why.
-        reason: String,
+        /// What is wrong.
+        source: Box<ModelError>,
     },
     /// A file is larger than any model of this kind.
     #[error(

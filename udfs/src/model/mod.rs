@@ -31,6 +31,7 @@ pub use tables::{Instructions, TableScorer};
 pub use tokenizer::{Tokenizer, Vocabulary, words};
 pub use udf::Reputation;
 
+use crate::stores::{is_remote, local_path};
 use object_store::{ObjectStore, path::Path as ObjectPath};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -70,17 +71,21 @@ impl Model {
         let Some(location) = location else {
             return Self::shipped();
         };
-        if !location.contains("://") {
-            return Ok(Arc::new(Self::load(Path::new(location))?));
-        }
-        let refuse = |reason: String| ModelError::Location {
+        let found = Self::find(location).await;
+        found.map(Arc::new).map_err(|source| ModelError::At {
             location: location.to_owned(),
-            reason,
-        };
-        let url = url::Url::parse(location).map_err(|error| refuse(error.to_string()))?;
-        let (store, folder) =
-            crate::stores::open(&url).map_err(|error| refuse(error.to_string()))?;
-        Ok(Arc::new(Self::fetch(store.as_ref(), &folder).await?))
+            source: Box::new(source),
+        })
+    }
+
+    async fn find(location: &str) -> Result<Self, ModelError> {
+        if !is_remote(location) {
+            return Self::load(&local_path(location)?);
+        }
+        let url =
+            url::Url::parse(location).map_err(|error| ModelError::Location(error.to_string()))?;
+        let (store, folder) = crate::stores::open(&url)?;
+        Self::fetch(store.as_ref(), &folder).await
     }
 
     /// Checks and takes the contents of a model folder.

@@ -383,7 +383,8 @@ async fn a_model_is_fetched_from_an_object_store() {
     let error = Model::open(Some("gopher://bucket/model"))
         .await
         .unwrap_err();
-    assert!(matches!(error, ModelError::Location { .. }), "{error}");
+    assert!(matches!(error, ModelError::At { .. }), "{error}");
+    assert!(error.to_string().contains("gopher://bucket/model"));
     let error = Model::fetch(&store, &ObjectPath::from("nowhere"))
         .await
         .unwrap_err();

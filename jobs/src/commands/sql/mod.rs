@@ -53,7 +53,7 @@ async fn answer(context: &SessionContext, sql: &str, format: Format) -> Result<(
         .sql(sql)
         .await
         .map_err(|error| pointed(error, sql))?;
-    output::write_rows(frame, format, &mut std::io::stdout()).await
+    output::write_rows(frame, format).await
 }
 
 /// An error of planning that shows the place in the statement, when it is known.
