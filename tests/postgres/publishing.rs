@@ -81,7 +81,7 @@ fn each_run_replaces_the_last_one_and_keeps_when_keys_first_appeared() {
         "SELECT checked, count(*), bool_and(count = 0 OR severity = 'warn') FROM graph_recs.quality_results
          GROUP BY checked ORDER BY checked",
     );
-    assert_eq!(results, "database|6|t\nwarehouse|40|t");
+    assert_eq!(results, "database|6|t\nwarehouse|48|t");
     server.check().exits(0);
 }
 

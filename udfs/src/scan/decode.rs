@@ -68,7 +68,7 @@ fn decode_to(
     source: Source,
 ) -> io::Result<()> {
     let mut decoder: Box<dyn Read> = match format {
-        Format::Gzip => Box::new(Members(State::In(GzDecoder::new(chunks)))),
+        Format::Gzip => Box::new(Members(State::In(Box::new(GzDecoder::new(chunks))))),
         Format::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(chunks)?),
         Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(chunks)),
         Format::Xz => {
@@ -191,7 +191,7 @@ struct Members(State);
 
 enum State {
     /// In a member.
-    In(GzDecoder<Chunks>),
+    In(Box<GzDecoder<Chunks>>),
     /// Behind all of them.
     Behind,
 }
@@ -212,7 +212,7 @@ impl Read for Members {
             let mut rest = decoder.into_inner();
             match first_of_next(&mut rest)? {
                 None => return Ok(0),
-                Some(0x1f) => self.0 = State::In(GzDecoder::new(rest)),
+                Some(0x1f) => self.0 = State::In(Box::new(GzDecoder::new(rest))),
                 Some(_) => {
                     return Err(io::Error::other(Wrong(
                         "has something behind its gzip data that is not gzip: remove it, or export the file again"
