@@ -174,7 +174,7 @@ impl Write for Reading {
 /// What a file turned out to be.
 enum Form {
     Plain(Rows),
-    Gzip(MultiGzDecoder<Rows>),
+    Gzip(Box<MultiGzDecoder<Rows>>),
     Zstd(zstd::stream::write::Decoder<'static, Rows>),
 }
 
@@ -187,7 +187,7 @@ impl Form {
         }
         let rows = Rows::default();
         Ok(match first {
-            [0x1f, 0x8b, ..] => Self::Gzip(MultiGzDecoder::new(rows)),
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(rows))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd(zstd::stream::write::Decoder::new(rows)?),
             _ => Self::Plain(rows),
         })

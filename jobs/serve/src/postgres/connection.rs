@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use pgwire::api::cancel::CancelHandler;
 use pgwire::api::{ClientInfo, DefaultClient, NoopHandler, PgWireConnectionState};
+use pgwire::error::{ErrorInfo, PgWireError};
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::SecretKey;
@@ -198,7 +200,10 @@ impl Listener {
             );
             let message = tokio::select! {
                 () = &mut deadline, if starting => None,
-                message = socket.next() => message,
+                // The library reads some malformed messages beyond their end, and panics then.
+                message = AssertUnwindSafe(socket.next()).catch_unwind() => {
+                    message.unwrap_or_else(|_| Some(Err(malformed())))
+                }
             };
             read.store(0, Ordering::Relaxed);
             let message = match message {
@@ -268,6 +273,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// What a message is that does not hold what it should.
+fn malformed() -> PgWireError {
+    PgWireError::UserError(Box::new(ErrorInfo::new(
+        "FATAL".into(),
+        "08P01".into(),
+        "a message is not as the protocol has it".into(),
+    )))
 }
 
 /// A socket to read from and write to, by TLS or not.
