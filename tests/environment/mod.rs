@@ -130,7 +130,7 @@ fn texts(texts: &[&str]) -> Vec<OsString> {
 
 /// The program, called by a shell that prepares its surroundings and puts it in the place of `exec "$@"`.
 fn by_shell(script: &str, arguments: &[OsString]) -> Command {
-    let mut command = program();
+    let command = program();
     let program = command.get_program().to_owned();
     let mut shell = Command::new("bash");
     for (name, value) in command.get_envs() {
