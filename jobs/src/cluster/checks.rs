@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use graph_recs_sql::cluster::{PieceFile, PieceTable};
@@ -16,7 +16,7 @@ use graph_recs_udfs::scan::Source;
 
 use super::session::Cluster;
 use crate::pipeline::cluster_parts::{
-    Job, LAST_SUSPENDED, MEANS, SUSPENDED, name_and_mean, name_and_rows, numbers,
+    Job, LAST_SUSPENDED, MEANS, SUSPENDED, name_and_mean, name_and_rows, numbers, suspended_schema,
 };
 use graph_recs_warehouse::{DataFile, PerTable, Table};
 
@@ -124,13 +124,8 @@ impl Cluster {
             }
             None => None,
         };
-        let schema = Arc::new(Schema::new(vec![Field::new(
-            "user_id",
-            DataType::Int32,
-            true,
-        )]));
         let files = file.into_iter().collect();
-        let table = PieceTable::new(self.store_url(), schema, files, false);
+        let table = PieceTable::new(self.store_url(), suspended_schema(), files, false);
         context.register_table(LAST_SUSPENDED, Arc::new(table))?;
         Ok(())
     }

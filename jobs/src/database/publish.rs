@@ -20,7 +20,7 @@ use super::table::{STORED, Slot, Stored};
 use super::waits::{Whom, Whose};
 use super::{ANSWER, Database, in_time, query};
 use crate::progress::StepBar;
-use graph_recs_warehouse::report::{CheckResult, Report};
+use graph_recs_warehouse::report::CheckResult;
 use graph_recs_warehouse::{Publication, PublicationKind, Warehouse};
 
 /// The advisory lock that a publisher holds, "grphrecs" in ASCII.
@@ -307,7 +307,7 @@ impl Candidate<'_> {
 
     /// What the checks found in the run's files.
     fn checks(&self) -> Vec<CheckResult> {
-        let report: Option<Report> = serde_json::from_str(&self.publication.report).ok();
+        let report = self.publication.report();
         report.map_or_else(Vec::new, |report| report.checks)
     }
 

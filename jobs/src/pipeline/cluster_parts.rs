@@ -12,7 +12,7 @@ use graph_recs_udfs::scan::Source;
 pub(crate) use super::accounts::{Accounts, from_summary, settle, settle_messages, settle_users};
 pub(crate) use super::checks::{MEANS, name_and_rows};
 pub(crate) use super::connections::{
-    ENGAGEMENT_SOURCES, LAST_SUSPENDED, SUSPENDED, TALLY as CONNECTIONS_TALLY,
+    ENGAGEMENT_SOURCES, LAST_SUSPENDED, SUSPENDED, TALLY as CONNECTIONS_TALLY, suspended_schema,
 };
 pub(crate) use super::job::Job;
 pub(crate) use super::recommend::{FATES, TALLY as CANDIDATES_TALLY};

@@ -25,7 +25,7 @@ pub(crate) const SUSPENDED: &str = "suspended_users";
 pub(crate) const LAST_SUSPENDED: &str = "previous_suspended_users";
 
 /// The column of users' ids.
-pub(super) fn suspended_schema() -> SchemaRef {
+pub(crate) fn suspended_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(
         "user_id",
         DataType::Int32,
